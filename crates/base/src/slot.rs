@@ -1,0 +1,96 @@
+//! Key → slot, as Redis Cluster defines it, so that its clients can route without asking.
+//!
+//! Source: Redis Cluster specification, "Key distribution model" and "Hash tags"; CRC16 is XMODEM
+//! (polynomial 0x1021, initial value 0, not reflected).
+
+/// Number of slots in the key space.
+pub const SLOT_COUNT: u16 = 16384;
+
+/// `TABLES[k][b]`: CRC16 of byte `b` followed by `k` zero bytes, so that four bytes fold in one step.
+static TABLES: [[u16; 256]; 4] = tables();
+
+const fn tables() -> [[u16; 256]; 4] {
+    let mut tables = [[0u16; 256]; 4];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 };
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+    }
+    let mut fold = 1;
+    while fold < 4 {
+        let mut byte = 0;
+        while byte < 256 {
+            let shorter = tables[fold - 1][byte];
+            tables[fold][byte] = (shorter << 8) ^ tables[0][(shorter >> 8) as usize];
+            byte += 1;
+        }
+        fold += 1;
+    }
+    tables
+}
+
+/// CRC16/XMODEM of `bytes`.
+pub fn crc16(bytes: &[u8]) -> u16 {
+    let mut crc = 0u16;
+    let (words, rest) = bytes.as_chunks::<4>();
+    for [a, b, c, d] in words {
+        crc = TABLES[3][usize::from(*a ^ (crc >> 8) as u8)]
+            ^ TABLES[2][usize::from(*b ^ crc as u8)]
+            ^ TABLES[1][usize::from(*c)]
+            ^ TABLES[0][usize::from(*d)];
+    }
+    for byte in rest {
+        crc = (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)];
+    }
+    crc
+}
+
+/// The slot of `key`: of what stands between the first `{` and the next `}` when that is not empty, so that
+/// keys can be kept together, else of the whole key.
+pub fn slot_of(key: &[u8]) -> u16 {
+    crc16(hash_tag(key).unwrap_or(key)) % SLOT_COUNT
+}
+
+fn hash_tag(key: &[u8]) -> Option<&[u8]> {
+    let open = memchr::memchr(b'{', key)?;
+    let rest = &key[open + 1..];
+    let close = memchr::memchr(b'}', rest)?;
+    (close > 0).then(|| &rest[..close])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crc16_matches_the_published_check_value() {
+        assert_eq!(crc16(b"123456789"), 0x31C3);
+        assert_eq!(crc16(b""), 0);
+    }
+
+    #[test]
+    fn folding_four_bytes_equals_one_at_a_time() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for end in 0..bytes.len() {
+            let slow = bytes[..end]
+                .iter()
+                .fold(0u16, |crc, byte| (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)]);
+            assert_eq!(crc16(&bytes[..end]), slow);
+        }
+    }
+
+    #[test]
+    fn hash_tags_follow_the_cluster_specification() {
+        assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"{user1000}.followers"));
+        assert_eq!(slot_of(b"foo{}{bar}"), crc16(b"foo{}{bar}") % SLOT_COUNT);
+        assert_eq!(slot_of(b"foo{{bar}}zap"), crc16(b"{bar") % SLOT_COUNT);
+        assert_eq!(slot_of(b"foo{bar}{zap}"), crc16(b"bar") % SLOT_COUNT);
+        assert_eq!(slot_of(b"foo"), 12182);
+    }
+}

@@ -1,0 +1,58 @@
+//! The command table and its handlers, one file per data type.
+//!
+//! Does not know: sockets, disks, peers. A handler gets its arguments, a transaction over the keys its row names,
+//! a place for the reply, the connection's session, and the node as the [`Host`] trait.
+
+#![expect(clippy::unnecessary_wraps, reason = "handlers have one signature, whether or not they can refuse")]
+
+pub mod call;
+pub mod error;
+pub mod host;
+pub mod run;
+pub mod session;
+pub mod spec;
+pub mod table;
+
+pub mod acl;
+mod bitfield;
+pub mod bits;
+mod bits_op;
+mod bits_span;
+pub mod client;
+pub mod client_filter;
+pub mod command;
+mod command_docs;
+pub mod command_log;
+pub mod config;
+pub mod connection;
+mod counters;
+pub mod debug;
+pub mod dump;
+pub mod expire;
+pub mod hash_ttl;
+pub mod hash_ttl_values;
+pub mod hashes;
+pub mod hashes_walk;
+pub mod help;
+pub mod keys;
+pub mod keys_databases;
+pub mod latency;
+mod lcs;
+pub mod memory;
+pub mod object;
+mod random;
+pub mod redact;
+pub mod scan;
+pub mod scripting;
+pub mod server;
+pub mod strings;
+mod strings_options;
+mod strings_read;
+mod strings_write;
+mod syntax;
+
+pub use call::{Await, Call, Flow};
+pub use error::Error;
+pub use host::Host;
+pub use session::Session;
+pub use spec::{Arity, Flags, Group, Keys, Scope, Spec};

@@ -1,0 +1,207 @@
+//! OBJECT: how a value lies in memory, and how it has been used.
+//!
+//! Encodings keep the names that Redis gave to its own forms, because tools ask for them: a string is `int`,
+//! `embstr` up to 44 bytes or `raw`, a hash `listpack` while compact and no field of it ends, else `hashtable`.
+//!
+//! VERSION and REVISION are Larder's own: what `SET … IFVER` compares, and how often the key was written.
+//!
+//! Deliberately without a trace: asking is no use of the key. A value that is spilled is fetched only when its form
+//! cannot be told without it.
+//!
+//! Source: behaviour of Valkey 9.1 `object.c`.
+
+use crate::call::{Call, Flow};
+use crate::error::Error;
+use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use keyspace::{Found, Kind, Value, entry::Stored};
+
+/// Longest string that Redis keeps in one block with its header.
+const EMBEDDED_BYTES_MAX: usize = 44;
+
+const HELP: [&str; 15] = [
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    The form in which the value of <key> lies in memory.",
+    "FREQ <key>",
+    "    The use counter of <key>, logarithmic and decaying. Needs an LFU maxmemory-policy.",
+    "IDLETIME <key>",
+    "    Seconds since the last use of <key>. Needs a maxmemory-policy other than LFU.",
+    "REFCOUNT <key>",
+    "    Always 1: values are not shared.",
+    "REVISION <key>",
+    "    How many batches have written <key> since it came to be.",
+    "VERSION <key>",
+    "    The version at which <key> was last written, as SET ... IFVER takes it.",
+    "HELP",
+    "    Print this help.",
+];
+
+const ROW: Spec = Spec {
+    name: "",
+    arity: Arity::Exactly(3),
+    flags: Flags::READONLY,
+    keys: Keys::Range { first: 2, last: 2, step: 1 },
+    scope: Scope::Keys,
+    group: Group::Generic,
+    since: "2.2.3",
+    complexity: "O(1)",
+    summary: "",
+    syntax: "key",
+    handler: help,
+    subcommands: &[],
+};
+
+/// The rows, sorted by name.
+pub static COMMANDS: &[Spec] = &[Spec {
+    name: "object",
+    arity: Arity::AtLeast(2),
+    flags: Flags::NONE,
+    keys: Keys::None,
+    scope: Scope::Nothing,
+    summary: "Tells how values lie in memory.",
+    syntax: "",
+    handler: help,
+    subcommands: &[
+        Spec {
+            name: "encoding",
+            summary: "Returns the form in which the value of a key lies in memory.",
+            handler: encoding,
+            ..ROW
+        },
+        Spec {
+            name: "freq",
+            since: "4.0.0",
+            summary: "Returns the logarithmic use counter of a key.",
+            handler: frequency,
+            ..ROW
+        },
+        Spec {
+            name: "help",
+            arity: Arity::Exactly(2),
+            flags: Flags::LOADING.and(Flags::STALE),
+            keys: Keys::None,
+            scope: Scope::Nothing,
+            since: "6.2.0",
+            summary: "Returns what the subcommands do.",
+            syntax: "",
+            handler: help,
+            ..ROW
+        },
+        Spec { name: "idletime", summary: "Returns the seconds since a key was last used.", handler: idle_time, ..ROW },
+        Spec {
+            name: "refcount",
+            summary: "Returns the number of references to a key's value, which is 1.",
+            handler: reference_count,
+            ..ROW
+        },
+        Spec {
+            name: "revision",
+            since: "larder 0.1",
+            summary: "Returns how many batches have written a key since it came to be.",
+            handler: revision,
+            ..ROW
+        },
+        Spec {
+            name: "version",
+            since: "larder 0.1",
+            summary: "Returns the version at which a key was last written, as SET ... IFVER takes it.",
+            handler: version,
+            ..ROW
+        },
+    ],
+    ..ROW
+}];
+
+fn help(call: &mut Call<'_>) -> Result<Flow, Error> {
+    call.reply.array(HELP.len());
+    for line in HELP {
+        call.reply.simple(line);
+    }
+    Ok(Flow::Done)
+}
+
+/// Answers with what `answer` writes about the key, or with null when there is none.
+fn about(call: &mut Call<'_>, answer: impl FnOnce(&mut Call<'_>, Found) -> Result<(), Error>) -> Result<Flow, Error> {
+    match call.tx.peek(call.arg(2)) {
+        Some(found) => answer(call, found)?,
+        None => call.reply.null(),
+    }
+    Ok(Flow::Done)
+}
+
+fn encoding(call: &mut Call<'_>) -> Result<Flow, Error> {
+    about(call, |call, found| {
+        let entry = call.tx.entry(found);
+        let name = match (entry.kind(), entry.stored()) {
+            (Kind::String, Stored::Int(_)) => "int",
+            (Kind::String, Stored::Inline(_) | Stored::Spilled) if entry.value_bytes() <= EMBEDDED_BYTES_MAX => {
+                "embstr"
+            }
+            (Kind::String, _) => "raw",
+            (Kind::Hash, _) => hash_encoding(call)?,
+        };
+        call.reply.bulk(name.as_bytes());
+        Ok(())
+    })
+}
+
+fn hash_encoding(call: &mut Call<'_>) -> Result<&'static str, Error> {
+    let key = call.arg(2);
+    Ok(match call.tx.peek_value(key)? {
+        Some(Stored::Boxed(Value::Hash(hash))) if hash.is_compact() && !hash.has_expiries() => "listpack",
+        _ => "hashtable",
+    })
+}
+
+fn frequency(call: &mut Call<'_>) -> Result<Flow, Error> {
+    about(call, |call, found| {
+        let clock = call.tx.clock();
+        if clock.frequency.is_none() {
+            return Err(Error::text(
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+            ));
+        }
+        let count = clock.frequency_of(call.tx.entry(found).access());
+        call.reply.integer(i64::from(count));
+        Ok(())
+    })
+}
+
+fn idle_time(call: &mut Call<'_>) -> Result<Flow, Error> {
+    about(call, |call, found| {
+        let clock = call.tx.clock();
+        if clock.frequency.is_some() {
+            return Err(Error::text(
+                "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+            ));
+        }
+        let seconds = clock.idle_seconds(call.tx.entry(found).access());
+        call.reply.integer(seconds as i64);
+        Ok(())
+    })
+}
+
+fn reference_count(call: &mut Call<'_>) -> Result<Flow, Error> {
+    about(call, |call, _| {
+        call.reply.integer(1);
+        Ok(())
+    })
+}
+
+fn revision(call: &mut Call<'_>) -> Result<Flow, Error> {
+    about(call, |call, found| {
+        let revision = call.tx.entry(found).revision();
+        assert!(0 < revision, "a key that is there was written at least once");
+        call.reply.integer(i64::from(revision));
+        Ok(())
+    })
+}
+
+fn version(call: &mut Call<'_>) -> Result<Flow, Error> {
+    about(call, |call, found| {
+        let version = call.tx.entry(found).version();
+        assert!(0 < version.0, "0 is what an absent key has");
+        call.reply.integer(version.0 as i64);
+        Ok(())
+    })
+}

@@ -1,0 +1,241 @@
+//! Runs one command: from its arguments to its reply and its batch in the journal's buffer.
+//!
+//! ```text
+//! name → row → arity, login → partitions of its keys locked → handler → one journal record → unlocked
+//! ```
+//!
+//! No task hop, no channel, no syscall on this path. Deliberately not here: waiting. What cannot be done at once
+//! (a value to fetch, a disk to sync) is returned to the connection, which can wait.
+
+use crate::call::{Call, Flow};
+use crate::error::Error;
+use crate::host::Host;
+use crate::refuse;
+use crate::session::Session;
+use crate::spec::{Flags, Keys, Scope, Spec};
+use crate::table::{self, Row};
+use base::number::parse_u64;
+use base::{PartitionId, TimeMs};
+use journal::{Journal, Position};
+use keyspace::access::AccessClock;
+use keyspace::{Begin, Garbage, Keyspace, Lookups, Spilled, Tx};
+use smallvec::SmallVec;
+use wire::args::Args;
+use wire::reply::Reply;
+
+/// Bytes of an argument that an error message repeats.
+const QUOTED_BYTES_MAX: usize = 128;
+
+/// Where commands run.
+#[derive(Clone, Copy)]
+pub struct Engine<'e> {
+    /// The keys.
+    pub keyspace: &'e Keyspace,
+    /// Where batches go.
+    pub journal: &'e Journal,
+    /// The node.
+    pub host: &'e dyn Host,
+}
+
+/// The moment a command runs at.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Wall time.
+    pub now: TimeMs,
+    /// The access clock.
+    pub clock: AccessClock,
+    /// The write is refused because memory or disk is used up; the reply says why.
+    pub refuse_growth: Option<&'static str>,
+}
+
+/// Memory that is kept from one command to the next.
+#[derive(Default)]
+pub struct Scratch {
+    effects: Vec<u8>,
+    /// Values let go of, for the connection to pass on to whoever frees them.
+    pub garbage: Vec<Garbage>,
+    /// What commands that only read have looked up, for the connection to pass on to whoever counts.
+    pub lookups: Lookups,
+}
+
+/// How a command went.
+#[derive(Debug)]
+pub enum Ran {
+    /// Its reply is written.
+    Done {
+        /// What follows.
+        flow: Flow,
+        /// What its reply reveals: it must not leave before the journal holds this much as it promised to.
+        revealed: Position,
+        /// Whether it wrote a batch, which ends at `revealed`.
+        wrote: bool,
+        /// Whether the reply is an error.
+        refused: bool,
+    },
+    /// Nothing has happened: these values must be fetched, then it can be run again.
+    Spilled(Vec<Spilled>),
+}
+
+impl Ran {
+    fn refused() -> Ran {
+        Ran::Done { flow: Flow::Done, revealed: Position::ZERO, wrote: false, refused: true }
+    }
+}
+
+/// A command found in the table, its arguments counted.
+#[derive(Clone, Copy)]
+pub struct Resolved {
+    /// The top-level row and its number, for statistics.
+    pub row: Row,
+    /// The row that runs: the subcommand's, if there is one.
+    pub spec: &'static Spec,
+}
+
+impl Resolved {
+    /// The number of the row that runs, for statistics.
+    #[inline]
+    pub fn number(&self) -> u16 {
+        self.row.number_of(self.spec)
+    }
+}
+
+/// Finds the row of a command and checks that the number of arguments fits it.
+///
+/// # Errors
+/// Redis's texts for unknown commands and subcommands and for wrong numbers of arguments.
+#[inline]
+pub fn resolve(args: &Args<'_>) -> Result<Resolved, Error> {
+    let Some(row) = table::find(args.at(0)) else { return Err(unknown_command(args)) };
+    let mut spec = row.spec;
+    if !spec.subcommands.is_empty() && args.count() > 1 {
+        spec = spec.subcommand(args.at(1)).ok_or_else(|| unknown_subcommand(args))?;
+    }
+    if !spec.arity.allows(args.count()) {
+        return Err(wrong_arity(row.spec, spec));
+    }
+    Ok(Resolved { row, spec })
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(QUOTED_BYTES_MAX)]).into_owned()
+}
+
+#[cold]
+fn unknown_command(args: &Args<'_>) -> Error {
+    let mut shown = String::new();
+    for arg in args.iter().skip(1) {
+        if shown.len() >= QUOTED_BYTES_MAX {
+            break;
+        }
+        let arg = quoted(&arg[..arg.len().min(QUOTED_BYTES_MAX - shown.len())]);
+        shown.extend(["'", &arg, "' "]);
+    }
+    refuse!("ERR unknown command '{}', with args beginning with: {shown}", quoted(args.at(0)))
+}
+
+#[cold]
+fn unknown_subcommand(args: &Args<'_>) -> Error {
+    let parent = quoted(args.at(0)).to_ascii_uppercase();
+    refuse!("ERR unknown subcommand '{}'. Try {parent} HELP.", quoted(args.at(1)))
+}
+
+#[cold]
+fn wrong_arity(top: &Spec, spec: &Spec) -> Error {
+    if std::ptr::eq(top, spec) {
+        refuse!("ERR wrong number of arguments for '{}' command", top.name)
+    } else {
+        refuse!("ERR wrong number of arguments for '{}|{}' command", top.name, spec.name)
+    }
+}
+
+/// Runs a command that `resolve` found. The reply, error replies included, is appended to `out`.
+///
+/// # Cost
+/// A lock per partition it touches, the handler, and at most one append to the journal's buffer.
+pub fn run<'e>(
+    engine: Engine<'e>,
+    resolved: Resolved,
+    session: &'e mut Session,
+    args: Args<'e>,
+    moment: &Moment,
+    out: &'e mut Vec<u8>,
+    scratch: &'e mut Scratch,
+) -> Ran {
+    let spec = resolved.spec;
+    let protocol = session.protocol;
+    if let Err(error) = allowed(spec, session, moment) {
+        Reply::new(out, protocol).error(error.reply());
+        return Ran::refused();
+    }
+    let ids = match partitions(engine.keyspace, spec, &args) {
+        Some(ids) => ids,
+        None => SmallVec::new(),
+    };
+    let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
+    let Scratch { effects, garbage, lookups } = scratch;
+    let mut tx = Tx::begin(engine.keyspace, engine.journal, &ids, begin, effects);
+    if session.imports && tx.keeps_ended() {
+        tx.see_ended();
+    }
+    let reply = Reply::new(out, protocol);
+    let start = reply.mark();
+    let mut call = Call { args, reply, tx, session, host: engine.host };
+    let outcome = (spec.handler)(&mut call);
+    let Call { mut reply, tx, session, .. } = call;
+    let (flow, refused) = match outcome {
+        Ok(flow) => (flow, false),
+        Err(Error::Spilled) if !tx.has_changes() => {
+            reply.rewind(start);
+            return Ran::Spilled(tx.into_spilled());
+        }
+        Err(error) => {
+            reply.rewind(start);
+            reply.error(error.reply());
+            (Flow::Done, true)
+        }
+    };
+    let committed = tx.commit(garbage);
+    if spec.flags.has(Flags::READONLY) {
+        lookups.hits += committed.lookups.hits;
+        lookups.misses += committed.lookups.misses;
+    }
+    if committed.wrote {
+        session.written = committed.revealed;
+    }
+    Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, refused }
+}
+
+#[inline]
+fn allowed(spec: &Spec, session: &Session, moment: &Moment) -> Result<(), Error> {
+    if !session.is_authenticated && !spec.flags.has(Flags::NO_AUTH) {
+        return Err(Error::text("NOAUTH Authentication required."));
+    }
+    if session.monitors && (spec.flags.has(Flags::READONLY) || spec.flags.has(Flags::WRITE)) {
+        return Err(Error::text("ERR Replica can't interact with the keyspace"));
+    }
+    match moment.refuse_growth {
+        Some(why) if spec.flags.has(Flags::DENYOOM) => Err(Error::text(why)),
+        _ => Ok(()),
+    }
+}
+
+/// The partitions to lock, ascending. `None` for none.
+#[inline]
+fn partitions(keyspace: &Keyspace, spec: &Spec, args: &Args<'_>) -> Option<SmallVec<[PartitionId; 4]>> {
+    match spec.scope {
+        Scope::Nothing | Scope::Each => None,
+        Scope::Whole => Some(keyspace.ids().collect()),
+        Scope::Keys => {
+            let mut ids = SmallVec::new();
+            if let Keys::Range { first: 1, last: 1, .. } = spec.keys {
+                ids.push(keyspace.partition_of(args.at(1)));
+                return Some(ids);
+            }
+            let number_at = |index: usize| args.nth(index).and_then(parse_u64).and_then(|n| usize::try_from(n).ok());
+            spec.keys.each(args.count(), number_at, |index| ids.push(keyspace.partition_of(args.at(index))));
+            ids.sort_unstable();
+            ids.dedup();
+            Some(ids)
+        }
+    }
+}

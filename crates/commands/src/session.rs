@@ -1,0 +1,135 @@
+//! What a connection is between two commands: its database, protocol, name and modes.
+//!
+//! Deliberately not here: its socket, buffers and statistics, which the server keeps.
+
+use base::DbId;
+use wire::reply::Protocol;
+
+/// Which replies a connection wants (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// All.
+    On,
+    /// None.
+    Off,
+    /// Not the next one.
+    SkipNext,
+    /// Not that of the command being run, unless it changes the mode.
+    Skipping,
+}
+
+/// See the module's text.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The connection's number, never used twice.
+    pub id: u64,
+    /// The selected database.
+    pub db: DbId,
+    /// RESP2 or RESP3.
+    pub protocol: Protocol,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_version: Vec<u8>,
+    /// Whether AUTH was passed, or none is asked for.
+    pub is_authenticated: bool,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// CLIENT IMPORT-SOURCE: what has ended is there for it while `import-mode` keeps it.
+    pub imports: bool,
+    /// CLIENT CAPA REDIRECT.
+    pub redirects: bool,
+    /// READONLY.
+    pub readonly: bool,
+    /// MONITOR: the connection is shown the commands of all.
+    pub monitors: bool,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// End of the last batch this connection wrote: what WAIT and WAITAOF are about.
+    pub written: journal::Position,
+}
+
+impl Session {
+    /// A connection that has just been accepted.
+    pub fn new(id: u64, is_authenticated: bool) -> Self {
+        Session {
+            id,
+            db: DbId(0),
+            protocol: Protocol::Resp2,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_version: Vec::new(),
+            is_authenticated,
+            no_evict: false,
+            no_touch: false,
+            imports: false,
+            redirects: false,
+            readonly: false,
+            monitors: false,
+            reply_mode: ReplyMode::On,
+            written: journal::Position::ZERO,
+        }
+    }
+
+    /// Back to how the connection was accepted (RESET); `is_authenticated` says whether a password is needed.
+    pub fn reset(&mut self, is_authenticated: bool) {
+        *self = Session {
+            written: self.written,
+            lib_name: std::mem::take(&mut self.lib_name),
+            lib_version: std::mem::take(&mut self.lib_version),
+            ..Session::new(self.id, is_authenticated)
+        };
+    }
+
+    /// To be called before each command.
+    #[inline]
+    pub fn begin_reply(&mut self) {
+        if self.reply_mode == ReplyMode::SkipNext {
+            self.reply_mode = ReplyMode::Skipping;
+        }
+    }
+
+    /// To be called after each command: whether its reply goes out.
+    #[inline]
+    pub fn end_reply(&mut self) -> bool {
+        match self.reply_mode {
+            ReplyMode::On | ReplyMode::SkipNext => true,
+            ReplyMode::Off => false,
+            ReplyMode::Skipping => {
+                self.reply_mode = ReplyMode::On;
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a command that sets the mode to `change`, if any; whether its reply goes out.
+    fn run(session: &mut Session, change: Option<ReplyMode>) -> bool {
+        session.begin_reply();
+        session.reply_mode = change.unwrap_or(session.reply_mode);
+        session.end_reply()
+    }
+
+    #[test]
+    fn skip_silences_one_command_and_off_all_until_on() {
+        let mut session = Session::new(1, true);
+        assert!(run(&mut session, None));
+        run(&mut session, Some(ReplyMode::SkipNext));
+        assert!(!run(&mut session, None));
+        assert!(run(&mut session, None));
+        run(&mut session, Some(ReplyMode::SkipNext));
+        assert!(run(&mut session, Some(ReplyMode::On)), "REPLY ON is answered, skipped or not");
+        assert!(run(&mut session, None));
+        assert!(!run(&mut session, Some(ReplyMode::Off)));
+        assert!(!run(&mut session, None));
+        assert!(run(&mut session, Some(ReplyMode::On)));
+    }
+}

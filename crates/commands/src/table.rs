@@ -1,0 +1,222 @@
+//! Every command, once: the rows of all groups, and how a name finds its row.
+
+use crate::spec::Spec;
+use std::sync::OnceLock;
+
+/// The groups' tables, each sorted by name.
+static GROUPS: &[&[Spec]] = &[
+    crate::bits::COMMANDS,
+    crate::dump::COMMANDS,
+    crate::expire::COMMANDS,
+    crate::hash_ttl::COMMANDS,
+    crate::hash_ttl_values::COMMANDS,
+    crate::hashes::COMMANDS,
+    crate::hashes_walk::COMMANDS,
+    crate::keys::COMMANDS,
+    crate::keys_databases::COMMANDS,
+    crate::object::COMMANDS,
+    crate::scan::COMMANDS,
+    crate::connection::COMMANDS,
+    crate::scripting::COMMANDS,
+    crate::server::COMMANDS,
+    crate::strings::COMMANDS,
+];
+
+/// Longest command name; longer ones are unknown without a look-up.
+const NAME_BYTES_MAX: usize = 24;
+
+/// All rows, in the order of their names.
+pub fn all() -> &'static [&'static Spec] {
+    static ALL: OnceLock<Vec<&'static Spec>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut all: Vec<&Spec> = GROUPS.iter().copied().flatten().collect();
+        all.sort_by_key(|spec| spec.name);
+        all
+    })
+}
+
+/// A row and its number, for statistics.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// The row.
+    pub spec: &'static Spec,
+    /// Its number: rows are numbered by name, each followed by its subcommands.
+    pub index: u16,
+}
+
+/// The row of the command with this name, in any case.
+///
+/// # Cost
+/// Two multiplications and one comparison of the name, for nearly every name.
+#[inline]
+pub fn find(name: &[u8]) -> Option<Row> {
+    static BY_NAME: OnceLock<ByName> = OnceLock::new();
+    BY_NAME.get_or_init(ByName::new).find(name)
+}
+
+/// An open-addressed table that no name is ever added to: names are words, so that two of eight bytes tell them apart.
+struct ByName {
+    rows: Box<[Option<Row>; BY_NAME_ROWS]>,
+}
+
+/// More than twice the commands there can be, so that chains stay short.
+const BY_NAME_ROWS: usize = 1024;
+
+impl ByName {
+    fn new() -> Self {
+        let tops = numbered().iter().enumerate().filter(|(_, (top, spec))| std::ptr::eq(*top, *spec));
+        let mut rows = Box::new([None; BY_NAME_ROWS]);
+        for (index, (spec, _)) in tops {
+            let mut at = Self::start(spec.name.as_bytes());
+            while rows[at].is_some() {
+                at = (at + 1) % BY_NAME_ROWS;
+            }
+            rows[at] = Some(Row { spec, index: index as u16 });
+        }
+        ByName { rows }
+    }
+
+    #[inline]
+    fn find(&self, name: &[u8]) -> Option<Row> {
+        if name.len() > NAME_BYTES_MAX {
+            return None;
+        }
+        let mut at = Self::start(name);
+        loop {
+            let row = self.rows[at].as_ref()?;
+            if row.spec.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(*row);
+            }
+            at = (at + 1) % BY_NAME_ROWS;
+        }
+    }
+
+    /// Where the search for a name begins: the same for both cases of each letter.
+    #[inline]
+    fn start(name: &[u8]) -> usize {
+        const LOWER: u64 = 0x2020_2020_2020_2020;
+        let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => (name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+        };
+        let mixed =
+            (first | LOWER).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (last | LOWER).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        (mixed >> 32) as usize % BY_NAME_ROWS
+    }
+}
+
+/// Every row and subcommand by its number, as `(top-level row, the row itself)`.
+fn numbered() -> &'static [(&'static Spec, &'static Spec)] {
+    static NUMBERED: OnceLock<Vec<(&'static Spec, &'static Spec)>> = OnceLock::new();
+    NUMBERED.get_or_init(|| {
+        let with_subcommands = |top: &&'static Spec| {
+            let top = *top;
+            std::iter::once((top, top)).chain(top.subcommands.iter().map(move |spec| (top, spec)))
+        };
+        all().iter().flat_map(with_subcommands).collect()
+    })
+}
+
+/// How many numbers there are.
+pub fn number_count() -> usize {
+    numbered().len()
+}
+
+/// The row with this number.
+///
+/// # Panics
+/// When no row has it.
+pub fn by_number(number: u16) -> &'static Spec {
+    numbered()[usize::from(number)].1
+}
+
+/// The full name of the row with this number: `get`, `client|list`.
+///
+/// # Panics
+/// When no row has it.
+pub fn full_name(number: u16) -> String {
+    let (top, spec) = numbered()[usize::from(number)];
+    if std::ptr::eq(top, spec) { top.name.to_owned() } else { format!("{}|{}", top.name, spec.name) }
+}
+
+impl Row {
+    /// The number of this row, or of the subcommand of it that `spec` is.
+    ///
+    /// # Cost
+    /// No look-up: subcommands are numbered as they lie in memory.
+    #[inline]
+    pub fn number_of(&self, spec: &'static Spec) -> u16 {
+        if std::ptr::eq(self.spec, spec) {
+            return self.index;
+        }
+        let start = self.spec.subcommands.as_ptr() as usize;
+        let offset = (std::ptr::from_ref(spec) as usize).wrapping_sub(start) / size_of::<Spec>();
+        assert!(offset < self.spec.subcommands.len(), "a subcommand belongs to its row");
+        self.index + 1 + offset as u16
+    }
+}
+
+/// The number of the row with this full name, in any case: `get`, `client|list`.
+pub fn number_of_name(full_name: &[u8]) -> Option<u16> {
+    let mut parts = full_name.splitn(2, |byte| *byte == b'|');
+    let row = find(parts.next()?)?;
+    match parts.next() {
+        None => Some(row.index),
+        Some(name) => row.spec.subcommand(name).map(|spec| row.number_of(spec)),
+    }
+}
+
+impl Spec {
+    /// The subcommand with this name, in any case.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Spec> {
+        self.subcommands.iter().find(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_short_lower_case_and_sorted_within_their_group() {
+        assert!(all().windows(2).all(|pair| pair[0].name < pair[1].name));
+        for group in GROUPS {
+            assert!(group.is_sorted_by(|a, b| a.name < b.name));
+        }
+        for spec in all() {
+            assert!(spec.name.len() <= NAME_BYTES_MAX && *spec.name == spec.name.to_ascii_lowercase());
+            assert!(spec.subcommands.is_sorted_by(|a, b| a.name < b.name), "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_name_in_any_case() {
+        for spec in all() {
+            let found = find(spec.name.to_ascii_uppercase().as_bytes()).expect("its own name");
+            assert!(std::ptr::eq(found.spec, *spec));
+        }
+        assert!(find(b"nosuchcommand").is_none());
+        assert!(find(&[b'x'; 1000]).is_none());
+        assert!(find(b"").is_none());
+        assert!(find(b"ge\x14").is_none(), "a control character is not the letter it differs from by one bit");
+    }
+
+    #[test]
+    fn every_number_finds_its_row_and_back() {
+        for number in 0..number_count() as u16 {
+            assert_eq!(number_of_name(full_name(number).to_ascii_uppercase().as_bytes()), Some(number));
+        }
+        assert_eq!(number_of_name(b"get|key"), None);
+        assert_eq!(number_of_name(b"config|get|key"), None);
+    }
+
+    #[test]
+    fn every_row_says_what_the_reference_needs() {
+        for spec in all() {
+            for text in [spec.since, spec.complexity, spec.summary] {
+                assert!(!text.is_empty(), "{}", spec.name);
+            }
+            assert!(spec.summary.ends_with('.'), "{}: a summary is a sentence", spec.name);
+        }
+    }
+}

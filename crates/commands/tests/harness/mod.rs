@@ -1,0 +1,209 @@
+//! A node without sockets, threads or a real disk: what the tests of this crate run commands on.
+//!
+//! Deliberately not the real node: nothing is synced, merged or checkpointed, nothing expires by itself, and the
+//! [`Host`] answers with as little as its contract allows. Time stands still unless a test moves it.
+
+#![allow(dead_code, reason = "each test crate uses a part of it")]
+
+mod host;
+pub mod render;
+
+pub use host::TestHost;
+
+use base::DbId;
+use commands::run::{Engine, Moment, Ran, Resolved, Scratch, resolve, run};
+use commands::{Flow, Host, Session};
+use env::Clock;
+use journal::{Journal, Options, Position, Record, SEGMENT_BYTES_MIN, SyncMode};
+use keyspace::access::AccessClock;
+use keyspace::entry::Home;
+use keyspace::partition::Stamp;
+use keyspace::{Begin, Keyspace, Partition, Tx, spilled};
+use sim::{SimClock, SimDisk};
+use std::sync::Arc;
+use wire::args::{Args, Ranges};
+use wire::request::{Limits, Login, Parsed, RequestParser};
+
+/// Where the wall clock of a test starts.
+pub const START_MS: u64 = 1_700_000_000_000;
+/// Partitions: several, so that commands of many keys cross them.
+const PARTITION_COUNT: u16 = 8;
+/// How often a command may ask for spilled values: each time it names what it misses, so few rounds suffice.
+const FETCH_ROUNDS_MAX: usize = 1_000;
+/// Keys removed at once.
+const ENDED_KEYS_MAX: usize = 100;
+
+/// See the module's text.
+pub struct Node {
+    pub keyspace: Keyspace,
+    pub journal: Arc<Journal>,
+    pub clock: Arc<SimClock>,
+    pub host: TestHost,
+    scratch: Scratch,
+}
+
+/// What a command came to.
+pub struct Answer {
+    /// The bytes of the reply; none when it waits.
+    pub reply: Vec<u8>,
+    /// What the connection does next.
+    pub flow: Flow,
+}
+
+impl Node {
+    /// An empty node at [`START_MS`].
+    pub fn new() -> Node {
+        let clock = Arc::new(SimClock::new());
+        clock.advance_ms(START_MS);
+        let options = Options {
+            segment_bytes: SEGMENT_BYTES_MIN,
+            sync: SyncMode::Os,
+            salt: 7,
+            clock: clock.clone(),
+            fatal: Box::new(|error| panic!("the simulated disk does not fail here: {error}")),
+        };
+        let mut nothing = |_: Position, _: &Record<'_>| Ok(());
+        let disk = Arc::new(SimDisk::new());
+        let (journal, _) = Journal::open(disk, options, None, &mut nothing).expect("an empty disk opens");
+        let host = TestHost::new(clock.clone());
+        Node { keyspace: Keyspace::new(PARTITION_COUNT), journal, clock, host, scratch: Scratch::default() }
+    }
+
+    /// A connection that has just been accepted.
+    pub fn connect(id: u64) -> Session {
+        Session::new(id, true)
+    }
+
+    fn moment(&self) -> Moment {
+        let now = self.clock.wall_ms();
+        let clock = AccessClock { seconds: now.0 as u64 / 1_000, frequency: None, random: 1 };
+        Moment { now, clock, refuse_growth: None }
+    }
+
+    /// Runs one command given as arguments.
+    pub fn call<A: AsRef<[u8]>>(&mut self, session: &mut Session, args: &[A]) -> Answer {
+        let mut request = format!("*{}\r\n", args.len()).into_bytes();
+        for arg in args.iter().map(AsRef::as_ref) {
+            request.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            request.extend_from_slice(arg);
+            request.extend_from_slice(b"\r\n");
+        }
+        self.request(session, &request)
+    }
+
+    /// Runs one command given as `redis-cli` takes it, quotes and all.
+    pub fn line(&mut self, session: &mut Session, line: &str) -> Answer {
+        self.request(session, format!("{line}\r\n").as_bytes())
+    }
+
+    fn request(&mut self, session: &mut Session, request: &[u8]) -> Answer {
+        let mut ranges = Ranges::new();
+        let limits = Limits::standard(Login::Done);
+        let parsed = RequestParser::new().parse(request, &limits, &mut ranges).expect("a test writes whole commands");
+        assert_eq!(parsed, Parsed::Command { bytes: request.len() });
+        self.run(session, ranges.args(request))
+    }
+
+    fn run(&mut self, session: &mut Session, args: Args<'_>) -> Answer {
+        self.keyspace.set_keeps_ended(self.host.setting("import-mode").is_some_and(|mode| mode == "yes"));
+        match resolve(&args) {
+            Ok(resolved) => self.run_resolved(session, resolved, args),
+            Err(error) => Answer { reply: format!("-{}\r\n", error.reply()).into_bytes(), flow: Flow::Done },
+        }
+    }
+
+    fn run_resolved(&mut self, session: &mut Session, resolved: Resolved, args: Args<'_>) -> Answer {
+        for _ in 0..FETCH_ROUNDS_MAX {
+            let moment = self.moment();
+            let mut reply = Vec::new();
+            let engine = Engine { keyspace: &self.keyspace, journal: &self.journal, host: &self.host };
+            match run(engine, resolved, session, args, &moment, &mut reply, &mut self.scratch) {
+                Ran::Done { flow, .. } => return Answer { reply, flow },
+                Ran::Spilled(missing) => {
+                    assert!(reply.is_empty(), "a command that is run anew has said nothing");
+                    assert!(!missing.is_empty(), "a command that stopped names what it misses");
+                    for wanted in &missing {
+                        self.fetch(wanted);
+                    }
+                }
+            }
+        }
+        panic!("{args:?} asks for spilled values for ever");
+    }
+
+    fn fetch(&self, wanted: &keyspace::Spilled) {
+        let image = spilled::read_or_stop(&self.journal, wanted);
+        let mut partition = self.keyspace.lock(wanted.partition);
+        partition.promote(wanted.db, &wanted.key, wanted.version, &image).expect("an image");
+    }
+
+    /// Removes what has ended, as the node's timer does.
+    pub fn remove_ended(&mut self) {
+        if self.keyspace.keeps_ended() {
+            return;
+        }
+        let Moment { now, clock, .. } = self.moment();
+        for id in self.keyspace.ids() {
+            let begin = Begin { db: DbId(0), now, clock, no_touch: false };
+            let mut spare = Vec::new();
+            let mut tx = Tx::begin(&self.keyspace, &self.journal, &[id], begin, &mut spare);
+            tx.remove_ended(ENDED_KEYS_MAX);
+            tx.commit(&mut self.scratch.garbage);
+        }
+    }
+
+    /// Drops every value that can be read back.
+    pub fn spill_all(&self) {
+        for id in self.keyspace.ids() {
+            spill_partition(&mut self.keyspace.lock(id));
+        }
+    }
+
+    /// The canonical text of everything.
+    pub fn dump(&self) -> String {
+        let mut fetch = |wanted: &keyspace::Spilled| Ok(spilled::read_or_stop(&self.journal, wanted));
+        let mut dump = |id| self.keyspace.lock(id).dump(&mut fetch).expect("the journal has it");
+        self.keyspace.ids().map(&mut dump).collect()
+    }
+
+    /// Another node with the same journal, its state made from nothing but the records.
+    pub fn replayed(&self) -> Node {
+        self.replayed_bent(|stamp| stamp)
+    }
+
+    /// As [`Node::replayed`], with what each record says of itself bent: for tests of the tests.
+    pub fn replayed_bent(&self, bend: impl Fn(Stamp) -> Stamp) -> Node {
+        self.journal.write_through(self.journal.tail()).expect("the simulated disk takes it");
+        let keyspace = Keyspace::new(PARTITION_COUNT);
+        for segment in self.journal.segments() {
+            let mut replay = |at: Position, record: &Record<'_>| {
+                replay_record(&keyspace, at, record, &bend);
+                Ok(())
+            };
+            self.journal.scan_segment(segment.id, &mut replay).expect("the journal is sound");
+        }
+        let host = TestHost::new(self.clock.clone());
+        Node { keyspace, journal: self.journal.clone(), clock: self.clock.clone(), host, scratch: Scratch::default() }
+    }
+}
+
+fn replay_record(keyspace: &Keyspace, at: Position, record: &Record<'_>, bend: &impl Fn(Stamp) -> Stamp) {
+    spilled::each_section(&record.head, record.body, |id, version, effects| {
+        let home = spilled::home_in(Home(at.pack()), record.body.len(), 2);
+        let stamp = bend(Stamp { version, time: record.head.time, home, access: 0 });
+        let mut fetch = |_: &keyspace::Spilled| unreachable!("a replay from the start has every value at hand");
+        keyspace.lock(id).replay(effects, &stamp, &mut fetch).expect("the journal holds effects");
+    })
+    .expect("the journal holds batches");
+}
+
+fn spill_partition(partition: &mut Partition) {
+    for db in 0..base::DB_COUNT as u8 {
+        let mut keys = Vec::new();
+        partition.index(db).each(|entry| keys.push(entry.key().to_vec()));
+        for key in keys {
+            let place = partition.find(db, &key).expect("it was just seen");
+            partition.spill(db, place);
+        }
+    }
+}

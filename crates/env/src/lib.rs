@@ -1,0 +1,22 @@
+//! The outside world as traits, and the real world behind them. Only this crate touches the operating system.
+//!
+//! | trait | real | simulated (crate `sim`) |
+//! |---|---|---|
+//! | [`Disk`], [`File`] | [`RealDisk`] | `SimDisk` |
+//! | [`Clock`] | [`RealClock`] | |
+//! | [`Entropy`] | [`RealEntropy`] | |
+//!
+//! Deliberately not here: what the files mean, retries, caching, threads. Every method is one thing the
+//! journal or a checkpoint needs, with the promise it relies on written beside it.
+
+mod clock;
+mod disk;
+mod entropy;
+mod pages;
+mod real;
+
+pub use clock::{Clock, RealClock};
+pub use disk::{DirLock, Disk, File, LockError, ReadMode, write_whole};
+pub use entropy::{Entropy, RealEntropy};
+pub use pages::{avoid_huge_pages, give_back_pages, take_pages};
+pub use real::RealDisk;

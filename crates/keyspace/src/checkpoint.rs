@@ -1,0 +1,319 @@
+//! The file from which a partition's index is rebuilt without reading the journal before it.
+//!
+//! ```text
+//! header  magic:8 format:u32 partition:u16 zero:u16 start_version:u64 start_segment:u32 start_offset:u32
+//!         db_map:16 crc:u32                                                   52 bytes
+//! block   body_bytes:u32 (not 0) crc:u32 body                                 any number
+//! end     0:u32 entry_count:u64 end_segment:u32 end_offset:u32 crc:u32         24 bytes
+//!
+//! entry   db:u8 kind:u8 form:u8 key version:varint revision:varint expires access:varint value
+//! value   form 0: image     form 1: home:u64 value_bytes:varint
+//! ```
+//! Little-endian; `key`, `image` and `expires` as in effects. Each crc is CRC-32C of what precedes it in its part;
+//! a block's also covers its number, so blocks cannot change places.
+//!
+//! Checkpoints are fuzzy: entries are written bucket by bucket while the partition keeps changing, each with its
+//! version. Replaying the journal from `start`, and skipping effects whose version an entry already shows, gives
+//! the exact state (ARIES without undo: Mohan et al. 1992). So nothing pauses, and memory is not doubled.
+//!
+//! Entries may show batches from after `start`, up to `end`. The journal is durable up to there before the file gets
+//! its name: one that ends earlier has lost what the entries speak of, and replaying it would give a state that never
+//! was.
+//!
+//! Deliberately not here: files. Blocks go to and come from byte buffers.
+
+use crate::effect::put_expires;
+use crate::entry::{EntryRef, Home, Meta, Payload, Stored};
+use crate::partition::Partition;
+use crate::value::{Kind, Value, as_integer, read_kind};
+use base::checksum::crc32c;
+use base::codec::{put_bytes, put_varint};
+use base::number::format_i64;
+use base::{DB_COUNT, PartitionId, Reader, TimeMs, Truncated, Version};
+use journal::{Position, SegmentId};
+
+const MAGIC: [u8; 8] = *b"LARDERCP";
+const FORMAT: u32 = 1;
+const HEADER_BYTES: usize = 52;
+const END_BYTES: usize = 24;
+/// Values in memory up to this size are written into the checkpoint; larger ones get a home in the journal first.
+pub const INLINE_BYTES_MAX: usize = 4 << 10;
+
+/// Where a checkpoint begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Whose it is.
+    pub partition: PartitionId,
+    /// Batches up to this version are in it for certain.
+    pub start_version: Version,
+    /// Replay from here.
+    pub start: Position,
+    /// Numbers of databases at the start.
+    pub db_map: [u8; DB_COUNT],
+}
+
+/// What is wrong with a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Byte at which the damaged part begins.
+    pub offset: u64,
+    /// What it is.
+    pub what: &'static str,
+}
+
+impl Header {
+    /// Appends the header.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend_from_slice(&self.partition.0.to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&self.start_version.0.to_le_bytes());
+        out.extend_from_slice(&self.start.segment.0.to_le_bytes());
+        out.extend_from_slice(&self.start.offset.to_le_bytes());
+        out.extend_from_slice(&self.db_map);
+        let crc = crc32c(&out[start..]);
+        out.extend_from_slice(&crc.to_le_bytes());
+        assert_eq!(out.len() - start, HEADER_BYTES, "the layout above is the layout written");
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Header, Damage> {
+        let damaged = |what| Damage { offset: 0, what };
+        let header = bytes.get(..HEADER_BYTES).ok_or(damaged("the file ends inside its header"))?;
+        let mut reader = Reader::new(header);
+        let read = |reader: &mut Reader<'_>| -> Result<([u8; 8], u32, Header, u32), Truncated> {
+            let (magic, format) = (reader.array()?, reader.u32()?);
+            let partition = PartitionId(reader.u16()?);
+            reader.u16()?;
+            let start_version = Version(reader.u64()?);
+            let start = Position { segment: SegmentId(reader.u32()?), offset: reader.u32()? };
+            let db_map = reader.array()?;
+            Ok((magic, format, Header { partition, start_version, start, db_map }, reader.u32()?))
+        };
+        let (magic, format, decoded, crc) = read(&mut reader).map_err(|_| damaged("the header is short"))?;
+        if crc != crc32c(&header[..HEADER_BYTES - 4]) {
+            return Err(damaged("the header's checksum does not hold"));
+        }
+        if magic != MAGIC || format != FORMAT {
+            return Err(damaged("it was written by a release with another format"));
+        }
+        let mut seen = [false; DB_COUNT];
+        for db in decoded.db_map {
+            match seen.get_mut(usize::from(db)) {
+                Some(seen) if !*seen => *seen = true,
+                _ => return Err(damaged("the map of databases is not one")),
+            }
+        }
+        Ok(decoded)
+    }
+}
+
+/// Encodes a partition's entries into blocks.
+#[derive(Default)]
+pub struct BlockWriter {
+    body: Vec<u8>,
+    block_count: u32,
+    entry_count: u64,
+}
+
+impl BlockWriter {
+    /// Adds the entries of the bucket at `cursor` of physical database `db`; returns the next cursor, 0 when done.
+    ///
+    /// # Cost
+    /// One chain of the table: half a dozen entries, their values copied up to [`INLINE_BYTES_MAX`] each.
+    pub fn add_bucket(&mut self, partition: &Partition, db: u8, cursor: u64) -> u64 {
+        partition.index(db).scan(cursor, |entry| {
+            put_entry(&mut self.body, db, &entry);
+            self.entry_count += 1;
+        })
+    }
+
+    /// Bytes waiting to be sealed.
+    pub fn pending_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Appends what was added as a block, if anything was.
+    pub fn seal(&mut self, out: &mut Vec<u8>) {
+        if self.body.is_empty() {
+            return;
+        }
+        out.extend_from_slice(&(self.body.len() as u32).to_le_bytes());
+        out.extend_from_slice(&block_crc(self.block_count, &self.body).to_le_bytes());
+        out.append(&mut self.body);
+        self.block_count += 1;
+    }
+
+    /// Appends the end of the file. No entry shows anything that lies at or after `end`.
+    pub fn finish(mut self, end: Position, out: &mut Vec<u8>) {
+        self.seal(out);
+        let start = out.len();
+        out.extend_from_slice(&0u32.to_le_bytes());
+        out.extend_from_slice(&self.entry_count.to_le_bytes());
+        out.extend_from_slice(&end.segment.0.to_le_bytes());
+        out.extend_from_slice(&end.offset.to_le_bytes());
+        let crc = end_crc(self.block_count, &out[start..]);
+        out.extend_from_slice(&crc.to_le_bytes());
+        assert_eq!(out.len() - start, END_BYTES, "the layout above is the layout written");
+    }
+}
+
+fn block_crc(number: u32, body: &[u8]) -> u32 {
+    crc32c(body) ^ crc32c(&[number.to_le_bytes(), (body.len() as u32).to_le_bytes()].concat())
+}
+
+fn end_crc(block_count: u32, covered: &[u8]) -> u32 {
+    crc32c(&[&block_count.to_le_bytes()[..], covered].concat())
+}
+
+/// Whether a checkpoint can only point at this value, so that it must have a home first.
+pub fn needs_home(entry: &EntryRef<'_>) -> bool {
+    let value_bytes = match entry.stored() {
+        Stored::Boxed(Value::Hash(hash)) if hash.next_expiry().is_some() => 0, // Stays in memory: see `spill`.
+        Stored::Boxed(value) => value.bytes(),
+        Stored::Inline(bytes) => bytes.len(),
+        Stored::Int(_) | Stored::Spilled => 0,
+    };
+    !entry.home().is_known() && value_bytes > INLINE_BYTES_MAX
+}
+
+fn put_entry(out: &mut Vec<u8>, db: u8, entry: &EntryRef<'_>) {
+    let meta = entry.meta();
+    let stays_resident = matches!(entry.stored(), Stored::Boxed(Value::Hash(hash)) if hash.next_expiry().is_some());
+    let by_home = meta.home.is_known() && !stays_resident && !matches!(entry.stored(), Stored::Int(_));
+    out.extend_from_slice(&[db, entry.kind() as u8, u8::from(by_home)]);
+    put_bytes(out, entry.key());
+    put_varint(out, meta.version.0);
+    put_varint(out, u64::from(meta.revision));
+    put_expires(out, meta.expires);
+    put_varint(out, u64::from(meta.access));
+    if by_home {
+        out.extend_from_slice(&meta.home.0.to_le_bytes());
+        put_varint(out, entry.value_bytes() as u64);
+        return;
+    }
+    match entry.stored() {
+        Stored::Inline(bytes) => put_bytes(out, bytes),
+        Stored::Int(number) => put_bytes(out, format_i64(number).as_bytes()),
+        Stored::Boxed(Value::Bytes(bytes)) => put_bytes(out, bytes),
+        Stored::Boxed(value) => {
+            let mut image = Vec::new();
+            value.encode_image(&mut image);
+            put_bytes(out, &image);
+        }
+        Stored::Spilled => unreachable!("a spilled entry has a home"),
+    }
+}
+
+/// Reads only where a checkpoint begins.
+///
+/// # Errors
+/// The header is damaged.
+pub fn read_header(bytes: &[u8]) -> Result<Header, Damage> {
+    Header::decode(bytes)
+}
+
+/// What a checkpoint says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Where it begins.
+    pub header: Header,
+    /// Entries in it, those included that it holds twice.
+    pub entry_count: u64,
+    /// The journal must reach at least this far for the entries to be its.
+    pub end: Position,
+}
+
+/// Rebuilds `partition`, which must be new, from the bytes of its checkpoint.
+///
+/// # Errors
+/// Any byte that is not as it was written: `partition` must then be thrown away.
+pub fn load(bytes: &[u8], partition: &mut Partition) -> Result<Loaded, Damage> {
+    let header = Header::decode(bytes)?;
+    if header.partition != partition.id() {
+        return Err(Damage { offset: 0, what: "it belongs to another partition" });
+    }
+    partition.set_db_map(header.db_map);
+    let (mut offset, mut block_count, mut entry_count) = (HEADER_BYTES, 0u32, 0u64);
+    let end = loop {
+        let damaged = |what| Damage { offset: offset as u64, what };
+        let rest = &bytes[offset..];
+        let mut reader = Reader::new(rest);
+        let body_bytes = reader.u32().map_err(|_| damaged("the file ends inside a block"))? as usize;
+        if body_bytes == 0 {
+            break load_end(rest, block_count, entry_count).map_err(damaged)?;
+        }
+        let crc = reader.u32().map_err(|_| damaged("the file ends inside a block"))?;
+        let body = reader.take(body_bytes).map_err(|_| damaged("the file ends inside a block"))?;
+        if crc != block_crc(block_count, body) {
+            return Err(damaged("a block's checksum does not hold"));
+        }
+        entry_count += load_block(body, partition).map_err(|_| damaged("a block holds something else than entries"))?;
+        block_count += 1;
+        offset += 8 + body_bytes;
+    };
+    partition.set_version(header.start_version);
+    Ok(Loaded { header, entry_count, end })
+}
+
+fn load_end(rest: &[u8], block_count: u32, entry_count: u64) -> Result<Position, &'static str> {
+    let Ok(rest) = <&[u8; END_BYTES]>::try_from(rest) else { return Err("the file does not end where it says") };
+    let mut reader = Reader::new(&rest[4..]);
+    let mut read = || -> Result<(u64, Position, u32), Truncated> {
+        let count = reader.u64()?;
+        Ok((count, Position { segment: SegmentId(reader.u32()?), offset: reader.u32()? }, reader.u32()?))
+    };
+    let (count, end, crc) = read().map_err(|_| "the end is short")?;
+    if crc != end_crc(block_count, &rest[..END_BYTES - 4]) || count != entry_count {
+        return Err("the end does not agree with the blocks before it");
+    }
+    Ok(end)
+}
+
+fn load_block(body: &[u8], partition: &mut Partition) -> Result<u64, Truncated> {
+    let mut reader = Reader::new(body);
+    let mut count = 0;
+    while !reader.is_empty() {
+        load_entry(&mut reader, partition)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn load_entry(reader: &mut Reader<'_>, partition: &mut Partition) -> Result<(), Truncated> {
+    let db = reader.u8()?;
+    if usize::from(db) >= DB_COUNT {
+        return Err(Truncated);
+    }
+    let kind = read_kind(reader)?;
+    let by_home = reader.u8()? != 0;
+    let key = reader.bytes()?;
+    let version = Version(reader.varint()?);
+    let revision = u32::try_from(reader.varint()?).map_err(|_| Truncated)?;
+    let expires = match reader.varint()? {
+        0 => None,
+        past_one => Some(TimeMs((past_one - 1) as i64)),
+    };
+    let access = u32::try_from(reader.varint()?).map_err(|_| Truncated)?;
+    if version > Version::MAX {
+        return Err(Truncated);
+    }
+    let mut meta = Meta { version, home: Home::NONE, expires, revision, access };
+    let payload = if by_home {
+        meta.home = Home(reader.u64()?);
+        if !meta.home.is_known() || meta.home.0 >> journal::POSITION_BITS != 0 {
+            return Err(Truncated);
+        }
+        let value_bytes = u32::try_from(reader.varint()?).map_err(|_| Truncated)?;
+        Payload::Spilled { kind, value_bytes }
+    } else {
+        let image = reader.bytes()?;
+        match kind {
+            Kind::String => as_integer(image).map_or(Payload::Inline(image), Payload::Int),
+            Kind::Hash => Payload::Boxed { value: Box::new(Value::decode_image(kind, image)?), image_bytes: 0 },
+        }
+    };
+    partition.restore(db, key, payload, &meta);
+    Ok(())
+}

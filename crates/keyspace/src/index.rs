@@ -1,0 +1,378 @@
+//! The keys of one database in one partition: a table that owns its entries.
+//!
+//! Deliberately not here: effects, expiry queues, versions of batches; see `partition.rs`.
+//!
+//! Invariants: every slot in the table came from `build` here and is freed exactly once, by `remove`, `replace` or
+//! drop; its block is of this index's slabs, which move with the index to whatever thread it is freed on; entries
+//! are reached only through `&self` or `&mut self`, so Rust's borrows of the index are the borrows of its entries.
+
+#![expect(unsafe_code, reason = "slots are owning pointers packed with an access clock")]
+
+use crate::entry::{Entry, EntryMut, EntryRef, Meta, Payload, Slot, Stored};
+use crate::hasher::hash_bytes;
+use crate::slab::{self, Slabs};
+use crate::table::{Place, Table};
+use crate::value::Value;
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Index {
+    table: Table,
+    slabs: Slabs,
+    /// Keys that have an end of life.
+    expiring_count: usize,
+    /// Keys that own memory outside of the slabs.
+    apart_count: usize,
+    /// Heap bytes of the blocks and the boxed values behind them.
+    value_bytes: usize,
+}
+
+fn weight(entry: &Entry) -> usize {
+    let boxed = match entry.stored() {
+        Stored::Boxed(value) => value.bytes(),
+        Stored::Inline(_) | Stored::Int(_) | Stored::Spilled => 0,
+    };
+    slab::taken_bytes(entry.block_bytes()) + boxed
+}
+
+fn owns_apart(entry: &Entry) -> bool {
+    matches!(entry.stored(), Stored::Boxed(_)) || slab::is_apart(entry.block_bytes())
+}
+
+impl EntryRef<'_> {
+    /// Heap bytes that the key, the value and what frames them take; its place in the table is not among them.
+    pub fn heap_bytes(&self) -> usize {
+        weight(self)
+    }
+}
+
+fn hash_of_slot(slot: u64) -> u64 {
+    // SAFETY: called by the table for slots it holds, while the index is borrowed.
+    hash_bytes(unsafe { Slot(slot).entry() }.key())
+}
+
+impl Index {
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Number of keys that have an end of life.
+    pub fn expiring_count(&self) -> usize {
+        self.expiring_count
+    }
+
+    /// Heap bytes of blocks and boxed values.
+    pub fn value_bytes(&self) -> usize {
+        self.value_bytes
+    }
+
+    /// Heap bytes of the table.
+    pub fn table_bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// Memory that the slabs of the blocks hold, used or not.
+    pub fn slab_bytes(&self) -> usize {
+        self.slabs.held_bytes()
+    }
+
+    /// The table, for scans and prefetching.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Where `key`, whose hash is `hash`, is.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
+        // SAFETY: slots in the table are live; `&self` keeps them so.
+        self.table.find(hash, |slot| unsafe { Slot(slot).entry() }.key() == key)
+    }
+
+    /// The entry at `place`.
+    #[inline]
+    pub fn entry(&self, place: Place) -> EntryRef<'_> {
+        // SAFETY: as in `find`.
+        unsafe { Slot(self.table.get(place)).entry() }
+    }
+
+    /// The entry behind a slot that a scan of this index's table gave during the same borrow.
+    ///
+    /// # Safety
+    /// `slot` came from this index's table, and the index was not changed since.
+    #[inline]
+    pub unsafe fn entry_of_slot(&self, slot: u64) -> EntryRef<'_> {
+        // SAFETY: the caller vouches.
+        unsafe { Slot(slot).entry() }
+    }
+
+    /// Calls `change` on the entry at `place`. It may change the boxed value, the version and the home, and
+    /// overwrite in place; the weight is accounted anew.
+    pub fn update<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
+        // SAFETY: as in `find`, and `&mut self` makes it the only reference.
+        let mut entry = unsafe { EntryMut::new(Slot(self.table.get(place))) };
+        let before = weight(&entry);
+        let result = change(&mut entry);
+        self.value_bytes = self.value_bytes + weight(&entry) - before;
+        result
+    }
+
+    /// As [`Index::update`] for changes that leave the weight alone (version, home, same-size overwrites).
+    #[inline]
+    pub fn stamp<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
+        // SAFETY: as in `update`.
+        let mut entry = unsafe { EntryMut::new(Slot(self.table.get(place))) };
+        change(&mut entry)
+    }
+
+    /// Sets the access clock of the entry at `place`.
+    #[inline]
+    pub fn touch(&mut self, place: Place, access: u32) {
+        let slot = Slot(self.table.get(place));
+        // SAFETY: as in `update`.
+        self.table.set(place, unsafe { slot.with_access(access) }.0);
+    }
+
+    /// Makes an entry and counts it.
+    #[inline]
+    fn build(&mut self, key: &[u8], payload: Payload<'_>, meta: &Meta) -> Slot {
+        // SAFETY: the block is as large as asked for, and the slabs give it to nobody else until it is freed.
+        let entry = unsafe { Entry::build(key, payload, meta, |block_bytes| self.slabs.alloc(block_bytes)) };
+        self.expiring_count += usize::from(meta.expires.is_some());
+        self.apart_count += usize::from(owns_apart(&entry));
+        self.value_bytes += weight(&entry);
+        Slot::own(entry, meta.access)
+    }
+
+    /// Takes an entry out of the counts, before its value is taken out or it is freed.
+    #[inline]
+    fn discount(&mut self, entry: &Entry) {
+        self.expiring_count -= usize::from(entry.expires().is_some());
+        self.apart_count -= usize::from(owns_apart(entry));
+        self.value_bytes -= weight(entry);
+    }
+
+    /// Frees an entry's block and gives its boxed value, if it has one, to the caller.
+    ///
+    /// # Safety
+    /// `entry` was built here, the table does not hold it any more, and nobody uses it again.
+    #[inline]
+    unsafe fn free(&mut self, mut entry: Entry) -> Option<Box<Value>> {
+        self.discount(&entry);
+        let block_bytes = entry.block_bytes();
+        // SAFETY: the caller vouches; overwriting in place keeps a block's size.
+        unsafe {
+            let value = entry.take_boxed();
+            self.slabs.free(entry.block(), block_bytes);
+            value
+        }
+    }
+
+    /// Adds an entry for a key that is known to be absent.
+    #[inline]
+    pub fn insert(&mut self, hash: u64, key: &[u8], payload: Payload<'_>, meta: &Meta) -> Place {
+        let slot = self.build(key, payload, meta);
+        self.table.insert(hash, slot.0, hash_of_slot)
+    }
+
+    /// Gives the key at `place` another value and other properties. Returns the boxed value it had, if any.
+    ///
+    /// # Cost
+    /// One block made, one freed.
+    pub fn replace(&mut self, place: Place, payload: Payload<'_>, meta: &Meta) -> Option<Box<Value>> {
+        // SAFETY: the slot is overwritten below, before the entry is freed.
+        let old = unsafe { Slot(self.table.get(place)).entry() };
+        let slot = self.build(old.key(), payload, meta);
+        self.table.set(place, slot.0);
+        // SAFETY: the table has forgotten the slot.
+        unsafe { self.free(old.into_entry()) }
+    }
+
+    /// Moves the entry at `place` into a block shaped for `meta`: with or without an expiry or a revision.
+    ///
+    /// # Cost
+    /// As [`Index::replace`], and a copy of an inline value; a boxed value only changes its owner.
+    pub fn reshape(&mut self, place: Place, meta: &Meta) {
+        let value_bytes = self.entry(place).value_bytes() as u32;
+        self.rebuild(place, value_bytes, meta);
+    }
+
+    /// Notes that the image of the boxed value at `place` has another length.
+    pub fn reimage(&mut self, place: Place, image_bytes: u32) {
+        let entry = self.entry(place);
+        assert!(matches!(entry.stored(), Stored::Boxed(_)), "only boxed values have images apart from themselves");
+        let meta = entry.meta();
+        self.rebuild(place, image_bytes, &meta);
+    }
+
+    /// Moves the entry at `place` into another block. `image_bytes` is what it says of a value that is not inline.
+    fn rebuild(&mut self, place: Place, image_bytes: u32, meta: &Meta) {
+        // SAFETY: the slot is overwritten below, before the entry is freed.
+        let old = unsafe { Slot(self.table.get(place)).entry() };
+        let (key, kind) = (old.key(), old.kind());
+        let payload = match old.stored() {
+            Stored::Inline(bytes) => Payload::Inline(bytes),
+            Stored::Int(number) => Payload::Int(number),
+            Stored::Spilled => Payload::Spilled { kind, value_bytes: image_bytes },
+            Stored::Boxed(_) => return self.rebuild_boxed(place, image_bytes, meta),
+        };
+        let slot = self.build(key, payload, meta);
+        self.table.set(place, slot.0);
+        // SAFETY: the table has forgotten the slot, and the value was copied.
+        unsafe { self.free(old.into_entry()) };
+    }
+
+    fn rebuild_boxed(&mut self, place: Place, image_bytes: u32, meta: &Meta) {
+        // SAFETY: the slot is overwritten below, before the block is freed.
+        let mut old = unsafe { Slot(self.table.get(place)).into_entry() };
+        self.discount(&old);
+        let block_bytes = old.block_bytes();
+        // SAFETY: of the old entry only its key is used from here on, until its block is freed, once.
+        unsafe {
+            let value = old.take_boxed().expect("the caller looked at the form");
+            let slot = self.build(old.key(), Payload::Boxed { value, image_bytes }, meta);
+            self.table.set(place, slot.0);
+            self.slabs.free(old.block(), block_bytes);
+        }
+    }
+
+    /// Takes the entry at `place` out. Returns its boxed value, if it has one.
+    pub fn remove(&mut self, place: Place) -> Option<Box<Value>> {
+        let slot = self.table.remove(place, hash_of_slot);
+        // SAFETY: the table no longer holds the slot.
+        unsafe { self.free(Slot(slot).into_entry()) }
+    }
+
+    /// Calls `each` for the entries of the bucket at `cursor`; see [`Table::scan`].
+    pub fn scan(&self, cursor: u64, mut each: impl FnMut(EntryRef<'_>)) -> u64 {
+        // SAFETY: as in `find`.
+        self.table.scan(cursor, |slot| each(unsafe { Slot(slot).entry() }))
+    }
+
+    /// Calls `each` for every entry, in no order.
+    pub fn each(&self, mut each: impl FnMut(EntryRef<'_>)) {
+        // SAFETY: as in `find`.
+        self.table.each(|slot| each(unsafe { Slot(slot).entry() }));
+    }
+
+    /// An entry picked by `random`; see [`Table::sample`].
+    pub fn sample(&self, random: u64) -> Option<EntryRef<'_>> {
+        // SAFETY: as in `find`.
+        self.table.sample(random).map(|slot| unsafe { Slot(slot).entry() })
+    }
+
+    /// Where the entry is of which only the hash and a property are known (as the expiry queue knows them).
+    pub fn find_where(&self, hash: u64, is_it: impl Fn(&EntryRef<'_>) -> bool) -> Option<Place> {
+        // SAFETY: as in `find`.
+        self.table.find(hash, |slot| {
+            let entry = unsafe { Slot(slot).entry() };
+            is_it(&entry) && hash_bytes(entry.key()) == hash
+        })
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if self.apart_count == 0 {
+            return; // The slabs go as they are, without a look at the blocks in them.
+        }
+        let table = std::mem::take(&mut self.table);
+        table.each(|slot| {
+            // SAFETY: each slot is freed once, and the table is not used again.
+            drop(unsafe { self.free(Slot(slot).into_entry()) });
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Home;
+    use base::{TimeMs, Version};
+
+    fn meta(expires: Option<TimeMs>, access: u32) -> Meta {
+        Meta { version: Version(1), home: Home::NONE, expires, revision: 1, access }
+    }
+
+    fn boxed(bytes: usize) -> Payload<'static> {
+        Payload::Boxed { value: Box::new(Value::Bytes(vec![7; bytes])), image_bytes: 0 }
+    }
+
+    fn put(index: &mut Index, key: &[u8], payload: Payload<'_>) -> Place {
+        index.insert(hash_bytes(key), key, payload, &meta(None, 0))
+    }
+
+    fn totals(index: &Index) -> [usize; 5] {
+        [index.len(), index.expiring_count(), index.apart_count, index.value_bytes(), index.slab_bytes()]
+    }
+
+    #[test]
+    fn counts_and_weights_return_to_zero() {
+        let mut index = Index::default();
+        for number in 0..5_000u32 {
+            let key = number.to_le_bytes();
+            let expires = (number % 3 == 0).then_some(TimeMs(1));
+            index.insert(hash_bytes(&key), &key, Payload::Inline(b"value"), &meta(expires, number));
+        }
+        assert_eq!(index.expiring_count(), 1_667);
+        assert!(index.value_bytes() <= index.slab_bytes());
+        for number in 0..5_000u32 {
+            let key = number.to_le_bytes();
+            let place = index.find(hash_bytes(&key), &key).expect("present");
+            assert_eq!(index.entry(place).access(), number);
+            assert!(index.remove(place).is_none());
+        }
+        assert_eq!(totals(&index), [0; 5]);
+    }
+
+    #[test]
+    fn a_key_keeps_its_name_and_gives_its_boxed_value_up_whatever_replaces_it() {
+        let mut index = Index::default();
+        let place = put(&mut index, b"key", boxed(10));
+        for bytes in [0, 5, 300, 3_000, 100_000] {
+            let value = vec![b'v'; bytes];
+            let old = index.replace(place, Payload::Inline(&value), &meta(None, 1));
+            assert!(old.is_some());
+            assert!(index.replace(place, boxed(bytes), &meta(None, 2)).is_none());
+            index.reimage(place, bytes as u32);
+            index.reshape(place, &Meta { revision: 7, expires: Some(TimeMs(9)), ..meta(None, 3) });
+            let entry = index.entry(place);
+            assert_eq!((entry.key(), entry.value_bytes(), entry.revision()), (&b"key"[..], bytes, 7));
+            assert!(matches!(entry.stored(), Stored::Boxed(Value::Bytes(value)) if value.len() == bytes));
+        }
+        assert_eq!((index.len(), index.expiring_count(), index.apart_count), (1, 1, 1));
+        assert!(index.remove(place).is_some());
+        assert_eq!(totals(&index), [0; 5]);
+    }
+
+    #[test]
+    fn spilling_leaves_no_more_than_the_keys() {
+        let mut index = Index::default();
+        let places = (0..2_000u32).map(u32::to_le_bytes);
+        for key in places.clone() {
+            put(&mut index, &key, Payload::Inline(&[1; 64]));
+        }
+        let before = index.slab_bytes();
+        for key in places {
+            let place = index.find(hash_bytes(&key), &key).expect("present");
+            index.replace(place, Payload::Spilled { kind: crate::Kind::String, value_bytes: 64 }, &meta(None, 0));
+        }
+        assert!(index.slab_bytes() * 3 < before, "{} of {before}", index.slab_bytes());
+    }
+
+    #[test]
+    fn an_index_dropped_full_frees_values_of_every_form() {
+        let mut index = Index::default();
+        put(&mut index, b"inline", Payload::Inline(b"value"));
+        put(&mut index, b"integer", Payload::Int(7));
+        put(&mut index, b"large", Payload::Inline(&[1; 5_000]));
+        put(&mut index, b"boxed", boxed(5_000));
+        assert_eq!(index.apart_count, 2);
+        drop(index); // Miri and the leak checker say whether anything stayed.
+    }
+}

@@ -1,0 +1,90 @@
+//! All partitions of a node, each behind its own lock.
+
+use crate::partition::Partition;
+use base::PartitionId;
+use base::slot::{SLOT_COUNT, slot_of};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Keeps two partitions' locks off one cache line.
+#[repr(align(128))]
+struct Padded(Mutex<Partition>);
+
+/// The partitions, by number. A partition owns a contiguous range of slots.
+pub struct Keyspace {
+    partitions: Vec<Padded>,
+    slot_shift: u32,
+    /// See [`Keyspace::set_keeps_ended`].
+    keeps_ended: AtomicBool,
+}
+
+impl Keyspace {
+    /// `partition_count` empty partitions.
+    ///
+    /// # Panics
+    /// When the count is not a power of two of at most `PARTITION_COUNT_MAX`; configuration refuses it earlier.
+    pub fn new(partition_count: u16) -> Self {
+        assert!(partition_count.is_power_of_two(), "partitions must divide the slots evenly");
+        assert!(partition_count <= base::ids::PARTITION_COUNT_MAX, "too many partitions");
+        Keyspace {
+            partitions: (0..partition_count).map(|id| Padded(Mutex::new(Partition::new(PartitionId(id))))).collect(),
+            slot_shift: (SLOT_COUNT / partition_count).trailing_zeros(),
+            keeps_ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether what has ended stays (`import-mode`): absent for who reads, and there for who imports.
+    #[inline]
+    pub fn keeps_ended(&self) -> bool {
+        self.keeps_ended.load(Ordering::Relaxed)
+    }
+
+    /// Says whether what has ended stays.
+    pub fn set_keeps_ended(&self, keeps: bool) {
+        self.keeps_ended.store(keeps, Ordering::Relaxed);
+    }
+
+    /// Number of partitions.
+    pub fn partition_count(&self) -> u16 {
+        self.partitions.len() as u16
+    }
+
+    /// All partition numbers, ascending.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = PartitionId> + use<> {
+        (0..self.partition_count()).map(PartitionId)
+    }
+
+    /// The partition that owns `key`.
+    #[inline]
+    pub fn partition_of(&self, key: &[u8]) -> PartitionId {
+        PartitionId(slot_of(key) >> self.slot_shift)
+    }
+
+    /// Locks one partition. To hold several, lock them in ascending order.
+    #[inline]
+    pub fn lock(&self, id: PartitionId) -> MutexGuard<'_, Partition> {
+        self.partitions[id.index()].0.lock()
+    }
+
+    /// Locks one partition if nobody holds it.
+    pub fn try_lock(&self, id: PartitionId) -> Option<MutexGuard<'_, Partition>> {
+        self.partitions[id.index()].0.try_lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_split_the_slots_evenly() {
+        for count in [1u16, 2, 64, 1024] {
+            let keyspace = Keyspace::new(count);
+            let mut seen = vec![0u32; usize::from(count)];
+            for number in 0..20_000u32 {
+                seen[keyspace.partition_of(&number.to_le_bytes()).index()] += 1;
+            }
+            assert!(seen.iter().all(|seen| *seen > 0));
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Data types, index, partitions, transactions, effects and checkpoints.
+//!
+//! Does not know: commands, protocols, peers, sockets, clocks. Time and randomness arrive as arguments.
+
+pub mod access;
+pub mod checkpoint;
+pub mod digest;
+pub mod effect;
+pub mod entry;
+pub mod hash;
+pub mod hasher;
+pub mod index;
+pub mod keyspace;
+pub mod live;
+pub mod partition;
+pub mod prefetch;
+pub mod replay;
+mod slab;
+pub mod spilled;
+pub mod table;
+pub mod tx;
+pub mod value;
+
+pub use access::AccessClock;
+pub use entry::{Home, STRING_BYTES_MAX};
+pub use keyspace::Keyspace;
+pub use partition::{Ending, Garbage, Partition};
+pub use spilled::Spilled;
+pub use tx::{Begin, Committed, Found, Lookups, Stop, Str, Tx};
+pub use value::{Kind, Value};

@@ -1,0 +1,706 @@
+//! A transaction: the view that one command (or one MULTI, or one script) has of the keys it may touch, and the
+//! only way to change them.
+//!
+//! ```text
+//! begin: partitions locked ─► read … mutate (effect encoded, then applied) … ─► commit: one journal record ─► unlock
+//! ```
+//!
+//! Each mutator encodes its effect and hands exactly that to `Partition::apply`, as replay will. There is no
+//! rollback: a command looks first and changes last, and what it changed before failing stays, as in Redis.
+//!
+//! A value that lies only in the journal stops the command with [`Stop::Spilled`] as long as it has changed
+//! nothing: the caller fetches it without holding a lock and runs the command anew. Once something has changed
+//! (later commands of a MULTI) it is read on the spot.
+//!
+//! Deliberately not here: which partitions to lock, replies, waiting.
+//!
+//! Invariants: a transaction sees and changes only partitions it locked; all its changes carry one version per
+//! partition; what `commit` journals is what was applied, whole.
+
+use crate::access::AccessClock;
+use crate::effect;
+use crate::effect::Effect;
+use crate::entry::{EntryRef, Home, Stored};
+use crate::hash::Hash;
+use crate::keyspace::Keyspace;
+use crate::partition::{Applied, EndedCounts, Ending, Garbage, Partition, Stamp, has_ended};
+use crate::spilled::{self, Spilled};
+use crate::table::Place;
+use crate::value::{Kind, Value};
+use base::codec::{put_bytes, put_varint};
+use base::number::{NumberText, format_i64};
+use base::{DbId, PartitionId, Reader, TimeMs};
+use journal::{Journal, Position, RecordHead, RecordKind, Reserve};
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+use std::ops::ControlFlow;
+
+/// Why a transaction cannot give what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The key holds another type.
+    WrongType,
+    /// The value must be fetched from the journal first; see [`Tx::into_spilled`].
+    Spilled,
+}
+
+/// A string value as a command sees it.
+#[derive(Clone, Copy, Debug)]
+pub enum Str<'a> {
+    /// Its bytes.
+    Bytes(&'a [u8]),
+    /// The integer it is the canonical decimal form of.
+    Int(i64),
+}
+
+/// The bytes of a [`Str`], formatted where it is an integer.
+pub enum StrBytes<'a> {
+    /// As they lie in the entry.
+    Bytes(&'a [u8]),
+    /// Formatted.
+    Text(NumberText),
+}
+
+impl std::ops::Deref for StrBytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            StrBytes::Bytes(bytes) => bytes,
+            StrBytes::Text(text) => text.as_bytes(),
+        }
+    }
+}
+
+impl<'a> Str<'a> {
+    /// The string's bytes.
+    pub fn bytes(self) -> StrBytes<'a> {
+        match self {
+            Str::Bytes(bytes) => StrBytes::Bytes(bytes),
+            Str::Int(number) => StrBytes::Text(format_i64(number)),
+        }
+    }
+}
+
+/// Where a key was found. Valid until the next change.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    part: u8,
+    db: u8,
+    place: Place,
+    /// As it was when found, so that nobody has to look again to know.
+    kind: Kind,
+    is_spilled: bool,
+}
+
+/// One locked partition and what was done to it.
+struct Part<'a> {
+    guard: MutexGuard<'a, Partition>,
+    effects: Vec<u8>,
+    effect_count: u32,
+    /// The only effect so far is a put that ended here: its home can be set without looking it up again.
+    single_put: Option<(u8, Place)>,
+}
+
+/// What a transaction left in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// End of everything its reply reveals, own batch or another's before it.
+    pub revealed: Position,
+    /// Whether it wrote a batch.
+    pub wrote: bool,
+    /// What was looked up.
+    pub lookups: Lookups,
+}
+
+/// How often keys were looked up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// The key was there.
+    pub hits: u64,
+    /// It was not.
+    pub misses: u64,
+}
+
+/// See the module's text.
+pub struct Tx<'a> {
+    keyspace: &'a Keyspace,
+    journal: &'a Journal,
+    parts: SmallVec<[Part<'a>; 1]>,
+    db: DbId,
+    now: TimeMs,
+    /// What ends then or before counts as absent: `now`, unless [`Tx::see_ended`] was called.
+    horizon: TimeMs,
+    clock: AccessClock,
+    /// Whether reads leave the access clock alone (CLIENT NO-TOUCH).
+    no_touch: bool,
+    spare: &'a mut Vec<u8>,
+    missing: Vec<Spilled>,
+    /// What partitions that were looked at without being kept locked reveal.
+    seen: Position,
+    lookups: Lookups,
+}
+
+/// Before this nothing ends: ends are later.
+const BEGINNING: TimeMs = TimeMs(0);
+
+/// What a transaction starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    /// The database the connection has selected.
+    pub db: DbId,
+    /// The time of everything in it.
+    pub now: TimeMs,
+    /// The access clock.
+    pub clock: AccessClock,
+    /// Reads leave the access clock alone.
+    pub no_touch: bool,
+}
+
+impl<'a> Tx<'a> {
+    /// Locks `ids`, which must be ascending and without repetition, and begins. `spare` is scratch memory whose
+    /// allocation is kept from one transaction to the next.
+    ///
+    /// # Cost
+    /// One uncontended lock per partition; no allocation for a single one.
+    #[inline]
+    pub fn begin(
+        keyspace: &'a Keyspace,
+        journal: &'a Journal,
+        ids: &[PartitionId],
+        begin: Begin,
+        spare: &'a mut Vec<u8>,
+    ) -> Tx<'a> {
+        debug_assert!(ids.is_sorted_by(|a, b| a < b), "partitions are locked in ascending order");
+        let mut parts = SmallVec::new();
+        for id in ids {
+            let effects = if parts.is_empty() { std::mem::take(spare) } else { Vec::new() };
+            parts.push(Part { guard: keyspace.lock(*id), effects, effect_count: 0, single_put: None });
+        }
+        let Begin { db, now, clock, no_touch } = begin;
+        Tx {
+            keyspace,
+            journal,
+            parts,
+            db,
+            now,
+            horizon: now,
+            clock,
+            no_touch,
+            spare,
+            missing: Vec::new(),
+            seen: Position::ZERO,
+            lookups: Lookups::default(),
+        }
+    }
+
+    /// The time of everything in this transaction.
+    pub fn now(&self) -> TimeMs {
+        self.now
+    }
+
+    /// What ends then or before counts as absent.
+    pub fn horizon(&self) -> TimeMs {
+        self.horizon
+    }
+
+    /// Treats what has ended as present, for who imports data that may have ended. The batch then says of itself that
+    /// it was written at the beginning of time, so that a replay finds present what the commands found.
+    pub fn see_ended(&mut self) {
+        assert!(!self.has_changes(), "a transaction sees everything at one time");
+        self.horizon = BEGINNING;
+    }
+
+    /// Whether what ends now or ended before is to be kept rather than removed.
+    pub fn keeps_ended(&self) -> bool {
+        self.keyspace.keeps_ended()
+    }
+
+    /// The database that keys are looked up in.
+    pub fn db(&self) -> DbId {
+        self.db
+    }
+
+    /// Looks keys up in another database from here on (SELECT inside MULTI, COPY … DB).
+    pub fn set_db(&mut self, db: DbId) {
+        self.db = db;
+    }
+
+    /// The access clock.
+    pub fn clock(&self) -> &AccessClock {
+        &self.clock
+    }
+
+    /// The locked partitions, ascending, for commands that walk keys.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.parts.iter().map(|part| &*part.guard)
+    }
+
+    /// The locked partition `id`.
+    pub fn partition(&self, id: PartitionId) -> Option<&Partition> {
+        self.parts.iter().map(|part| &*part.guard).find(|partition| partition.id() == id)
+    }
+
+    /// Looks at every partition, one after the other: those locked already as they are, the others each under
+    /// its own lock for as long as `look` takes. Ends early when `look` breaks.
+    pub fn each_partition<B>(
+        &mut self,
+        start: PartitionId,
+        mut look: impl FnMut(&Partition, u8) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let locked_all = self.parts.len() == usize::from(self.keyspace.partition_count());
+        assert!(locked_all || self.parts.is_empty(), "all or none are locked, or this could lock one twice");
+        for id in self.keyspace.ids().skip(start.index()) {
+            if locked_all {
+                let partition = &self.parts[id.index()].guard;
+                look(partition, partition.physical(self.db))?;
+            } else {
+                let partition = self.keyspace.lock(id);
+                self.seen = self.seen.max(partition.revealed);
+                look(&partition, partition.physical(self.db))?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    #[inline]
+    fn part_of(&self, key: &[u8]) -> usize {
+        if self.parts.len() == 1 {
+            debug_assert_eq!(self.keyspace.partition_of(key), self.parts[0].guard.id(), "a command names its keys");
+            return 0;
+        }
+        let id = self.keyspace.partition_of(key);
+        self.parts.binary_search_by_key(&id, |part| part.guard.id()).expect("a command touches only keys it named")
+    }
+
+    /// Finds `key` unless it is absent or has ended; leaves its access clock alone.
+    #[inline]
+    pub fn peek(&self, key: &[u8]) -> Option<Found> {
+        let part = self.part_of(key);
+        self.peek_in(part, key).map(|(found, _)| found)
+    }
+
+    /// As [`Tx::peek`], with the entry.
+    #[inline]
+    fn peek_in(&self, part: usize, key: &[u8]) -> Option<(Found, EntryRef<'_>)> {
+        let partition = &self.parts[part].guard;
+        let db = partition.physical(self.db);
+        let place = partition.find(db, key)?;
+        let entry = partition.index(db).entry(place);
+        if has_ended(entry.expires(), self.horizon) {
+            return None;
+        }
+        let (kind, is_spilled) = (entry.kind(), matches!(entry.stored(), Stored::Spilled));
+        Some((Found { part: part as u8, db, place, kind, is_spilled }, entry))
+    }
+
+    /// Finds `key` unless it is absent or has ended, and notes the use.
+    #[inline]
+    pub fn find(&mut self, key: &[u8]) -> Option<Found> {
+        let Some((found, entry)) = self.peek_in(self.part_of(key), key) else {
+            self.lookups.misses += 1;
+            return None;
+        };
+        let access = entry.access();
+        self.lookups.hits += 1;
+        if !self.no_touch {
+            self.touch_from(found, access);
+        }
+        Some(found)
+    }
+
+    /// Notes a use of the key.
+    #[inline]
+    pub fn touch(&mut self, found: Found) {
+        self.touch_from(found, self.entry(found).access());
+    }
+
+    #[inline]
+    fn touch_from(&mut self, found: Found, access: u32) {
+        let touched = self.clock.touched(access);
+        if touched != access {
+            self.parts[usize::from(found.part)].guard.touch(found.db, found.place, touched);
+        }
+    }
+
+    /// Sets a key's access clock (RESTORE … IDLETIME, FREQ).
+    pub fn set_access(&mut self, found: Found, access: u32) {
+        self.parts[usize::from(found.part)].guard.touch(found.db, found.place, access);
+    }
+
+    /// The entry of a key that was found.
+    #[inline]
+    pub fn entry(&self, found: Found) -> EntryRef<'_> {
+        self.parts[usize::from(found.part)].guard.index(found.db).entry(found.place)
+    }
+
+    /// Gets the value of a found key into memory, or stops so that the caller can.
+    #[inline]
+    fn ensure_resident(&mut self, key: &[u8], found: Found) -> Result<(), Stop> {
+        if found.is_spilled { self.unspill(key, found) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn unspill(&mut self, key: &[u8], found: Found) -> Result<(), Stop> {
+        let entry = self.entry(found);
+        let (version, home) = (entry.version(), entry.home());
+        let part = &mut self.parts[usize::from(found.part)];
+        let id = part.guard.id();
+        let wanted =
+            Spilled { partition: id, db: found.db, key: key.to_vec(), version, position: Position::unpack(home.0) };
+        if self.parts.iter().all(|part| part.effect_count == 0) {
+            self.missing.push(wanted);
+            return Err(Stop::Spilled);
+        }
+        let image = spilled::read_or_stop(self.journal, &wanted);
+        let partition = &mut self.parts[usize::from(found.part)].guard;
+        partition.promote(found.db, key, version, &image).expect("its record's checksums held");
+        Ok(())
+    }
+
+    /// The values that stopped this transaction with [`Stop::Spilled`], to be fetched before it is run anew.
+    pub fn into_spilled(mut self) -> Vec<Spilled> {
+        assert!(
+            self.parts.iter().all(|part| part.effect_count == 0),
+            "a command is run anew only if it changed nothing"
+        );
+        self.give_back();
+        std::mem::take(&mut self.missing)
+    }
+
+    /// The string at `key`.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds something else; `Spilled`.
+    #[inline]
+    pub fn string(&mut self, key: &[u8]) -> Result<Option<Str<'_>>, Stop> {
+        let Some(found) = self.find(key) else { return Ok(None) };
+        if found.kind != Kind::String {
+            return Err(Stop::WrongType);
+        }
+        self.ensure_resident(key, found)?;
+        Ok(Some(match self.entry(found).stored() {
+            Stored::Inline(bytes) => Str::Bytes(bytes),
+            Stored::Boxed(Value::Bytes(bytes)) => Str::Bytes(bytes),
+            Stored::Int(number) => Str::Int(number),
+            Stored::Spilled | Stored::Boxed(_) => unreachable!("a resident string has one of these forms"),
+        }))
+    }
+
+    /// The hash at `key`. Its fields may include some that have ended.
+    ///
+    /// # Errors
+    /// As [`Tx::string`].
+    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, Stop> {
+        let Some(found) = self.find(key) else { return Ok(None) };
+        if found.kind != Kind::Hash {
+            return Err(Stop::WrongType);
+        }
+        self.ensure_resident(key, found)?;
+        match self.entry(found).stored() {
+            Stored::Boxed(Value::Hash(hash)) => Ok(Some(hash)),
+            _ => unreachable!("a resident hash is boxed"),
+        }
+    }
+
+    /// The value of whatever is at `key`, fetched into memory; leaves its access clock alone.
+    ///
+    /// # Errors
+    /// `Spilled`. The value itself never is.
+    pub fn peek_value(&mut self, key: &[u8]) -> Result<Option<Stored<'_>>, Stop> {
+        let Some(found) = self.peek(key) else { return Ok(None) };
+        self.ensure_resident(key, found)?;
+        let stored = self.entry(found).stored();
+        assert!(!matches!(stored, Stored::Spilled), "the value was just made resident");
+        Ok(Some(stored))
+    }
+
+    /// The image of whatever is at `key`: what COPY and RENAME start from.
+    ///
+    /// # Errors
+    /// `Spilled`.
+    pub fn image(&mut self, key: &[u8]) -> Result<Option<(Kind, Vec<u8>)>, Stop> {
+        let Some(found) = self.peek(key) else { return Ok(None) };
+        self.ensure_resident(key, found)?;
+        let entry = self.entry(found);
+        let mut image = Vec::new();
+        match entry.stored() {
+            Stored::Inline(bytes) => image.extend_from_slice(bytes),
+            Stored::Int(number) => image.extend_from_slice(format_i64(number).as_bytes()),
+            Stored::Boxed(value) => value.encode_image(&mut image),
+            Stored::Spilled => unreachable!("the value was just made resident"),
+        }
+        Ok(Some((entry.kind(), image)))
+    }
+
+    fn stamp(&self, part: usize) -> Stamp {
+        let version = self.parts[part].guard.version().next();
+        Stamp { version, time: self.horizon, home: Home::PENDING, access: self.clock.fresh() }
+    }
+
+    /// Encodes one effect and applies what was encoded.
+    fn change(&mut self, key: &[u8], encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
+        let part = self.part_of(key);
+        self.change_in(part, encode)
+    }
+
+    fn change_in(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
+        let stamp = self.stamp(part);
+        let physical = self.parts[part].guard.physical(self.db);
+        let Part { guard, effects, effect_count, single_put } = &mut self.parts[part];
+        let start = effects.len();
+        encode(effects, physical);
+        *effect_count += 1;
+        *single_put = None;
+        let (db, effect) = Effect::decode(&mut Reader::new(&effects[start..])).expect("an effect made here decodes");
+        guard.apply(db, &effect, &stamp).expect("an effect made here applies")
+    }
+
+    /// Makes `key` a string that ends at `expires`, whatever it was.
+    #[inline]
+    pub fn put_string(&mut self, key: &[u8], value: &[u8], expires: Option<TimeMs>) {
+        let part = self.part_of(key);
+        let stamp = self.stamp(part);
+        let db = self.parts[part].guard.physical(self.db);
+        let Part { guard, effects, effect_count, single_put } = &mut self.parts[part];
+        effect::put_string(effects, db, key, expires, value);
+        let place = guard.put_string(db, key, expires, value, &stamp);
+        *effect_count += 1;
+        *single_put = (*effect_count == 1).then_some((db, place));
+    }
+
+    /// Removes `key`. Returns whether it was there.
+    pub fn delete(&mut self, key: &[u8]) -> bool {
+        self.peek(key).is_some() && self.change(key, |out, db| effect::put_delete(out, db, key)).removed > 0
+    }
+
+    /// Counts what a command removed in `key`'s partition because it was given a time that has passed: statistics
+    /// make no difference between that and what the timer removes.
+    pub fn count_ended(&mut self, key: &[u8], ended: EndedCounts) {
+        let part = self.part_of(key);
+        self.parts[part].guard.count_ended(ended);
+    }
+
+    /// Changes when `key` ends. Returns whether it was there.
+    pub fn expire(&mut self, key: &[u8], expires: Option<TimeMs>) -> bool {
+        self.peek(key).is_some() && self.change(key, |out, db| effect::put_expire(out, db, key, expires)).added > 0
+    }
+
+    /// Overwrites bytes of a string from `offset`, growing it with zeros; creates it when absent.
+    ///
+    /// # Errors
+    /// As [`Tx::string`]; nothing was changed.
+    pub fn patch_string(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<(), Stop> {
+        self.ensure_kind(key, Kind::String)?;
+        self.change(key, |out, db| effect::put_patch(out, db, key, offset as u64, bytes));
+        Ok(())
+    }
+
+    fn ensure_kind(&mut self, key: &[u8], kind: Kind) -> Result<(), Stop> {
+        let Some(found) = self.find(key) else { return Ok(()) };
+        if found.kind != kind {
+            return Err(Stop::WrongType);
+        }
+        self.ensure_resident(key, found)
+    }
+
+    /// Makes `key` the value with this image, whatever it was.
+    pub fn put_image(&mut self, key: &[u8], kind: Kind, image: &[u8], expires: Option<TimeMs>) {
+        self.change(key, |out, db| effect::put_image(out, db, key, kind, expires, image));
+    }
+
+    /// Sets fields of the hash at `key`, creating it when absent. Returns how many fields are new.
+    ///
+    /// # Errors
+    /// As [`Tx::string`]; nothing was changed.
+    pub fn hash_set<'f>(
+        &mut self,
+        key: &[u8],
+        fields: impl ExactSizeIterator<Item = (&'f [u8], &'f [u8], Option<TimeMs>)>,
+    ) -> Result<u64, Stop> {
+        self.ensure_kind(key, Kind::Hash)?;
+        Ok(self.change(key, |out, db| effect::put_hash_set(out, db, key, fields)).added)
+    }
+
+    /// Removes fields of the hash at `key`, and the key with its last field. Returns how many were there. Pass
+    /// only fields that are there when it matters that a batch is not written for nothing.
+    ///
+    /// # Errors
+    /// As [`Tx::string`]; nothing was changed.
+    pub fn hash_delete<'f>(
+        &mut self,
+        key: &[u8],
+        fields: impl ExactSizeIterator<Item = &'f [u8]>,
+    ) -> Result<u64, Stop> {
+        self.ensure_kind(key, Kind::Hash)?;
+        if self.peek(key).is_none() || fields.len() == 0 {
+            return Ok(0);
+        }
+        Ok(self.change(key, |out, db| effect::put_hash_delete(out, db, key, fields)).removed)
+    }
+
+    /// Changes when fields of the hash at `key` end. Returns how many were there.
+    ///
+    /// # Errors
+    /// As [`Tx::string`]; nothing was changed.
+    pub fn hash_expire<'f>(
+        &mut self,
+        key: &[u8],
+        fields: impl ExactSizeIterator<Item = (&'f [u8], Option<TimeMs>)>,
+    ) -> Result<u64, Stop> {
+        self.ensure_kind(key, Kind::Hash)?;
+        if self.peek(key).is_none() || fields.len() == 0 {
+            return Ok(0);
+        }
+        Ok(self.change(key, |out, db| effect::put_hash_expire(out, db, key, fields)).added)
+    }
+
+    /// Empties the selected database. Every partition must be locked.
+    pub fn flush_db(&mut self) {
+        self.ensure_all();
+        for part in 0..self.parts.len() {
+            let db = self.parts[part].guard.physical(self.db);
+            if !self.parts[part].guard.index(db).is_empty() {
+                self.change_in(part, effect::put_flush);
+            }
+        }
+    }
+
+    /// Exchanges two numbered databases. Every partition must be locked.
+    pub fn swap_dbs(&mut self, one: DbId, other: DbId) {
+        self.ensure_all();
+        for part in 0..self.parts.len() {
+            self.change_in(part, |out, _| effect::put_swap(out, one.0, other.0));
+        }
+    }
+
+    /// Removes up to `limit` keys, and fields of hashes, that have ended in the one locked partition. Returns how
+    /// many keys and hashes it was. Forgets deadlines that nothing answers for.
+    pub fn remove_ended(&mut self, limit: usize) -> u64 {
+        let (now, stamp) = (self.now, self.stamp(0));
+        let Part { guard, effects, effect_count, single_put } = &mut self.parts[0];
+        let mut body = Vec::new();
+        let mut count = 0;
+        guard.ended(now, limit, |db, entry, ending| {
+            count += 1;
+            // When the key has ended too it goes here and now: fields alone would take it along only where it is whole,
+            // and a replay over a checkpoint from after its end has but a part of it.
+            match (ending, entry.stored()) {
+                (Ending::Fields, Stored::Boxed(Value::Hash(hash))) if !has_ended(entry.expires(), now) => {
+                    let mut names: Vec<Vec<u8>> = Vec::new();
+                    hash.expired(now, limit, |name| names.push(name.to_vec()));
+                    effect::put_hash_delete(&mut body, db, entry.key(), names.iter().map(Vec::as_slice));
+                }
+                _ => effect::put_delete(&mut body, db, entry.key()),
+            }
+        });
+        let mut reader = Reader::new(&body);
+        while !reader.is_empty() {
+            let (db, effect) = Effect::decode(&mut reader).expect("an effect made here decodes");
+            guard.apply(db, &effect, &stamp).expect("an effect made here applies");
+            *effect_count += 1;
+        }
+        effects.extend_from_slice(&body);
+        *single_put = None;
+        count
+    }
+
+    /// Removes a key of a physical database, for eviction.
+    pub fn delete_physical(&mut self, db: u8, key: &[u8]) {
+        let part = self.part_of(key);
+        self.change_in(part, |out, _| effect::put_delete(out, db, key));
+    }
+
+    fn ensure_all(&self) {
+        assert_eq!(self.parts.len(), usize::from(self.keyspace.partition_count()), "this needs the whole keyspace");
+    }
+
+    /// Whether anything was changed.
+    #[inline]
+    pub fn has_changes(&self) -> bool {
+        self.parts.iter().any(|part| part.effect_count > 0)
+    }
+
+    /// Journals the changes as one record and unlocks. Values let go of go to `garbage`.
+    ///
+    /// # Durability
+    /// None yet: the record is in the journal's buffer, in version order. A reply waits at the gate for
+    /// `revealed`.
+    ///
+    /// # Cost
+    /// One append; no syscall.
+    #[inline]
+    pub fn commit(mut self, garbage: &mut Vec<Garbage>) -> Committed {
+        let wrote = self.has_changes();
+        if wrote {
+            self.commit_changes();
+        }
+        let mut revealed = self.seen;
+        for part in &mut self.parts {
+            revealed = revealed.max(part.guard.revealed);
+            if part.guard.has_garbage() {
+                garbage.append(&mut part.guard.take_garbage());
+            }
+        }
+        self.give_back();
+        Committed { revealed, wrote, lookups: self.lookups }
+    }
+
+    fn commit_changes(&mut self) {
+        let changed_count = self.parts.iter().filter(|part| part.effect_count > 0).count();
+        if changed_count == 1 { self.commit_one() } else { self.commit_many() }
+    }
+
+    fn head(&self, kind: RecordKind, part: &Part<'_>) -> RecordHead {
+        let (partition, version) = (part.guard.id(), part.guard.version().next());
+        RecordHead { kind, partition, version, time: self.horizon, term: 0 }
+    }
+
+    fn commit_one(&mut self) {
+        let index = self.parts.iter().position(|part| part.effect_count > 0).expect("one was counted");
+        let head = self.head(RecordKind::Batch, &self.parts[index]);
+        let part = &mut self.parts[index];
+        let appended = spilled::append_or_stop(self.journal, &head, &part.effects, Reserve::Use);
+        part.guard.set_version(head.version);
+        part.guard.revealed = appended.end;
+        let home = Home(appended.start.pack());
+        match part.single_put {
+            Some((db, place)) => part.guard.set_home(db, place, home),
+            None => part.guard.set_homes(&part.effects, spilled::home_in(home, part.effects.len(), part.effect_count)),
+        }
+    }
+
+    fn commit_many(&mut self) {
+        let changed = || self.parts.iter().filter(|part| part.effect_count > 0);
+        let head = self.head(RecordKind::MultiBatch, changed().next().expect("several were counted"));
+        let mut body = Vec::with_capacity(changed().map(|part| part.effects.len() + 24).sum());
+        put_varint(&mut body, changed().count() as u64);
+        for part in changed() {
+            put_varint(&mut body, u64::from(part.guard.id().0));
+            put_varint(&mut body, part.guard.version().next().0);
+            put_bytes(&mut body, &part.effects);
+        }
+        let appended = spilled::append_or_stop(self.journal, &head, &body, Reserve::Use);
+        for part in self.parts.iter_mut().filter(|part| part.effect_count > 0) {
+            let version = part.guard.version().next();
+            part.guard.set_version(version);
+            part.guard.revealed = appended.end;
+            let home = spilled::home_in(Home(appended.start.pack()), body.len(), part.effect_count);
+            part.guard.set_homes(&part.effects, home);
+        }
+    }
+
+    /// Unlocks, and keeps the scratch memory for the next transaction unless a large batch blew it up.
+    #[inline]
+    fn give_back(&mut self) {
+        const SPARE_BYTES_MAX: usize = 1 << 20;
+        if let Some(first) = self.parts.first_mut() {
+            let mut effects = std::mem::take(&mut first.effects);
+            if effects.capacity() <= SPARE_BYTES_MAX {
+                effects.clear();
+                *self.spare = effects;
+            }
+        }
+        self.parts.clear();
+    }
+}

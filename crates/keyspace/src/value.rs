@@ -1,0 +1,116 @@
+//! Values that live behind a pointer of their own: collections, and strings that are changed in place.
+//!
+//! Also their images: the bytes from which a value is rebuilt whole, in the journal and in checkpoints.
+
+use crate::hash::Hash;
+use base::{Reader, Truncated};
+
+/// The type of a value, as TYPE names it. The number is written to disk: never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Bytes, counters, bitmaps.
+    String = 0,
+    /// Fields with values.
+    Hash = 1,
+}
+
+impl Kind {
+    /// The type's name, as TYPE and `SCAN … TYPE` spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::String => "string",
+            Kind::Hash => "hash",
+        }
+    }
+
+    /// The kind with this number; `None` for one this release does not know.
+    pub fn decode(number: u8) -> Option<Kind> {
+        match number {
+            0 => Some(Kind::String),
+            1 => Some(Kind::Hash),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn from_bits(bits: u8) -> Kind {
+        Kind::decode(bits).expect("an entry's kind was written by us")
+    }
+}
+
+/// A boxed value.
+#[derive(Debug, PartialEq)]
+pub enum Value {
+    /// A string that is changed in place.
+    Bytes(Vec<u8>),
+    /// A hash.
+    Hash(Hash),
+}
+
+impl Value {
+    /// The value's type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Value::Bytes(_) => Kind::String,
+            Value::Hash(_) => Kind::Hash,
+        }
+    }
+
+    /// Heap bytes, the box included.
+    pub fn bytes(&self) -> usize {
+        size_of::<Value>()
+            + match self {
+                Value::Bytes(bytes) => bytes.capacity(),
+                Value::Hash(hash) => hash.bytes(),
+            }
+    }
+
+    /// Elements whose freeing takes time of its own: 1 for a string.
+    pub fn element_count(&self) -> usize {
+        match self {
+            Value::Bytes(_) => 1,
+            Value::Hash(hash) => hash.len(),
+        }
+    }
+
+    /// Whether a collection has no elements, which for a key means that it does not exist.
+    pub fn is_empty_collection(&self) -> bool {
+        match self {
+            Value::Bytes(_) => false,
+            Value::Hash(hash) => hash.is_empty(),
+        }
+    }
+
+    /// Appends the value's image: for a string its bytes, for a collection its own encoding.
+    pub fn encode_image(&self, out: &mut Vec<u8>) {
+        match self {
+            Value::Bytes(bytes) => out.extend_from_slice(bytes),
+            Value::Hash(hash) => hash.encode(out),
+        }
+    }
+
+    /// Rebuilds a value from its image.
+    ///
+    /// # Errors
+    /// The image does not parse: it was not written by us, or is damaged where no checksum saw it.
+    pub fn decode_image(kind: Kind, image: &[u8]) -> Result<Value, Truncated> {
+        Ok(match kind {
+            Kind::String => Value::Bytes(image.to_vec()),
+            Kind::Hash => Value::Hash(Hash::decode(image).map_err(|_| Truncated)?),
+        })
+    }
+}
+
+/// The integer whose canonical decimal form `bytes` is, if any: what a string is stored as to save its bytes.
+pub fn as_integer(bytes: &[u8]) -> Option<i64> {
+    let first = *bytes.first()?;
+    if !(first == b'-' || first.is_ascii_digit()) || bytes.len() > 20 {
+        return None;
+    }
+    base::number::parse_i64(bytes)
+}
+
+/// Reads a kind byte from foreign bytes.
+pub fn read_kind(reader: &mut Reader<'_>) -> Result<Kind, Truncated> {
+    Kind::decode(reader.u8()?).ok_or(Truncated)
+}

@@ -1,0 +1,384 @@
+//! Checkpoints of every partition while it keeps serving, and the journal segments they let go.
+//!
+//! ```text
+//! for each partition: note version and tail ─► buckets, a few per lock ─► file.tmp, synced
+//! journal synced ─► all files renamed ─► directory synced ─► segments nobody needs removed
+//! ```
+//!
+//! A segment goes when it lies before the start of every checkpoint, no checkpoint may point into it, and no entry
+//! does now. The second condition is not implied by the third: replay may need the value a key had when its
+//! checkpoint was written, to change it in place.
+//!
+//! Invariants: a checkpoint is renamed only when everything it points at is durable; at most one cycle runs.
+
+use crate::node::Node;
+use crate::open::{CHECKPOINT_DIR, checkpoint_path, live_segments};
+use base::{DB_COUNT, PartitionId, TimeMs};
+use env::File;
+use journal::{Position, SegmentId};
+use keyspace::checkpoint::{BlockWriter, Header, needs_home};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Buckets encoded under one lock: some two hundred entries, some tens of microseconds.
+const BUCKETS_PER_LOCK: usize = 32;
+/// Bytes of a block, and of a write.
+const BLOCK_BYTES: usize = 64 << 10;
+const WRITE_BYTES: usize = 1 << 20;
+/// How often the housekeeper looks whether there is something to do.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Looks without a write after which nobody is held up by a checkpoint, and the tail that is then worth one: the next
+/// start is faster for it.
+const QUIET_LOOKS: u32 = 10;
+const QUIET_TAIL_BYTES: u64 = 4 << 20;
+
+/// What is known of the checkpoints on disk.
+pub(crate) struct Checkpoints {
+    state: Mutex<State>,
+    /// Journal bytes that call for the next cycle.
+    tail_bytes_max: AtomicU64,
+    tail_bytes_min: u64,
+    finished: AtomicI64,
+    running: AtomicBool,
+    failed: AtomicBool,
+}
+
+struct State {
+    headers: Vec<Option<Header>>,
+    /// Segments that each partition's checkpoint may point into.
+    pinned: Vec<Vec<u32>>,
+    /// Tail at the start of the last cycle.
+    tail: Position,
+}
+
+/// Why a checkpoint could not be written. The ones before it stay in force.
+#[derive(Debug)]
+pub enum CheckpointError {
+    /// The operating system refused.
+    Io(std::io::Error),
+    /// The journal did.
+    Journal(journal::Error),
+    /// The node is stopping.
+    Stopping,
+}
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CheckpointError::Io(error) => write!(f, "cannot write a checkpoint: {error}"),
+            CheckpointError::Journal(error) => error.fmt(f),
+            CheckpointError::Stopping => f.write_str("the node is stopping"),
+        }
+    }
+}
+
+impl std::error::Error for CheckpointError {}
+
+impl From<std::io::Error> for CheckpointError {
+    fn from(error: std::io::Error) -> Self {
+        CheckpointError::Io(error)
+    }
+}
+
+impl From<journal::Error> for CheckpointError {
+    fn from(error: journal::Error) -> Self {
+        CheckpointError::Journal(error)
+    }
+}
+
+impl Checkpoints {
+    pub(crate) fn new(
+        headers: Vec<Option<Header>>,
+        pinned: Vec<Vec<u32>>,
+        entries: u64,
+        tail_bytes_min: u64,
+        tail: Position,
+        opened: TimeMs,
+    ) -> Self {
+        const ENTRY_BYTES_TYPICAL: u64 = 48;
+        let started = headers.iter().map(|header| header.map_or(Position::ZERO, |header| header.start)).min();
+        Checkpoints {
+            state: Mutex::new(State { headers, pinned, tail: started.unwrap_or(tail) }),
+            tail_bytes_max: AtomicU64::new(tail_bytes_min.max(entries * ENTRY_BYTES_TYPICAL)),
+            tail_bytes_min,
+            finished: AtomicI64::new(opened.0),
+            running: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Node {
+    /// Asks for a checkpoint of everything, soon. Returns whether none was wanted or under way already.
+    pub fn request_checkpoint(&self) -> bool {
+        let mut state = self.house.state.lock();
+        let is_first = !state.checkpoint_wanted && !self.checkpoints.running.load(Ordering::Acquire);
+        state.checkpoint_wanted = true;
+        self.house.changed.notify_all();
+        is_first
+    }
+
+    /// Writes a checkpoint of everything now, after the one under way if there is one. Blocks.
+    ///
+    /// # Errors
+    /// As [`Node::checkpoint_all`].
+    pub fn checkpoint_now(&self) -> Result<(), CheckpointError> {
+        let before = self.counters.checkpoints.load(Ordering::Relaxed);
+        let was_running = self.checkpoints.running.load(Ordering::Acquire);
+        self.request_checkpoint();
+        let mut state = self.house.state.lock();
+        let wanted = before + 1 + u64::from(was_running);
+        while self.counters.checkpoints.load(Ordering::Relaxed) < wanted {
+            if state.stopping {
+                return Err(CheckpointError::Stopping);
+            }
+            if self.checkpoint_failed() && !state.checkpoint_wanted {
+                return Err(CheckpointError::Io(std::io::Error::other("see the log")));
+            }
+            self.house.changed.wait_for(&mut state, LOOK_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// Whether a checkpoint is being written.
+    pub fn is_checkpointing(&self) -> bool {
+        self.checkpoints.running.load(Ordering::Acquire) || self.house.state.lock().checkpoint_wanted
+    }
+
+    /// When the last checkpoint of everything was finished; before the first one, when the directory was opened, as
+    /// LASTSAVE has it.
+    pub fn checkpoint_finished(&self) -> TimeMs {
+        TimeMs(self.checkpoints.finished.load(Ordering::Acquire))
+    }
+
+    /// Whether the last attempt at a checkpoint failed.
+    pub fn checkpoint_failed(&self) -> bool {
+        self.checkpoints.failed.load(Ordering::Acquire)
+    }
+
+    /// Batches that the last checkpoint may lack, one that spans partitions counted in each. Cost: a lock per
+    /// partition.
+    pub fn batches_since_checkpoint(&self) -> u64 {
+        let version = |header: &Option<Header>| header.as_ref().map_or(0, |header| header.start_version.0);
+        let checkpointed: Vec<u64> = self.checkpoints.state.lock().headers.iter().map(version).collect();
+        let now = self.keyspace.ids().map(|id| self.keyspace.lock(id).version().0);
+        now.zip(checkpointed).map(|(now, checkpointed)| now - checkpointed).sum()
+    }
+
+    /// Journal bytes that a restart would replay.
+    pub fn tail_bytes(&self) -> u64 {
+        let start = self.checkpoints.state.lock().tail;
+        let mut bytes = 0;
+        for segment in self.journal.segments() {
+            if segment.id > start.segment {
+                bytes += segment.bytes;
+            } else if segment.id == start.segment {
+                bytes += segment.bytes.saturating_sub(u64::from(start.offset));
+            }
+        }
+        bytes
+    }
+
+    /// The housekeeper's thread.
+    pub(crate) fn keep_house(&self) {
+        let (mut quiet_looks, mut tail_last) = (0, Position::ZERO);
+        while !self.is_stopping() {
+            let wanted = {
+                let mut state = self.house.state.lock();
+                if !state.checkpoint_wanted && !state.stopping {
+                    self.house.changed.wait_for(&mut state, LOOK_INTERVAL);
+                }
+                state.checkpoint_wanted
+            };
+            let tail = self.journal.content_end();
+            quiet_looks = if tail == tail_last { quiet_looks + 1 } else { 0 };
+            tail_last = tail;
+            let tail_bytes = self.tail_bytes();
+            let is_due = self.checkpoints.tail_bytes_max.load(Ordering::Relaxed) < tail_bytes
+                || (quiet_looks == QUIET_LOOKS && QUIET_TAIL_BYTES < tail_bytes);
+            let merged = self.merge_turn();
+            if wanted || is_due || merged {
+                self.checkpoint_or_report();
+            }
+        }
+    }
+
+    fn checkpoint_or_report(&self) {
+        match self.checkpoint_all(false) {
+            Ok(()) | Err(CheckpointError::Stopping) => {}
+            Err(error) => {
+                tracing::warn!(%error, "checkpoint failed; the previous ones stay in force");
+                std::thread::sleep(LOOK_INTERVAL);
+            }
+        }
+    }
+
+    /// Writes a checkpoint of every partition, and removes segments that nobody needs any more.
+    ///
+    /// # Durability
+    /// On return a restart reads these checkpoints and the journal from where they began.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]; the previous checkpoints stay in force.
+    pub fn checkpoint_all(&self, even_when_stopping: bool) -> Result<(), CheckpointError> {
+        self.checkpoints.running.store(true, Ordering::Release);
+        self.house.state.lock().checkpoint_wanted = false;
+        let result = self.checkpoint_cycle(even_when_stopping);
+        self.checkpoints.failed.store(result.is_err(), Ordering::Release);
+        self.checkpoints.running.store(false, Ordering::Release);
+        self.house.changed.notify_all();
+        result
+    }
+
+    fn checkpoint_cycle(&self, even_when_stopping: bool) -> Result<(), CheckpointError> {
+        let tail = self.journal.tail();
+        let (mut headers, mut pinned, mut file_bytes) = (Vec::new(), Vec::new(), 0);
+        for id in self.keyspace.ids() {
+            if !even_when_stopping && self.is_stopping() {
+                return Err(CheckpointError::Stopping);
+            }
+            let (header, segments, bytes) = self.checkpoint_partition(id)?;
+            headers.push(Some(header));
+            pinned.push(segments);
+            file_bytes += bytes;
+        }
+        self.journal.sync()?;
+        for id in self.keyspace.ids() {
+            let path = checkpoint_path(id);
+            self.disk.rename(&format!("{path}.tmp"), &path)?;
+        }
+        self.disk.sync_dir(CHECKPOINT_DIR)?;
+        if self.is_salvaged.swap(false, Ordering::AcqRel) {
+            self.disk.remove(crate::inspect::SALVAGED_PATH)?;
+        }
+        *self.checkpoints.state.lock() = State { headers, pinned, tail };
+        let tail_bytes_max = file_bytes.max(self.checkpoints.tail_bytes_min);
+        self.checkpoints.tail_bytes_max.store(tail_bytes_max, Ordering::Relaxed);
+        self.checkpoints.finished.store(self.clock.wall_ms().0, Ordering::Release);
+        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        self.remove_segments()
+    }
+
+    /// Writes the draft of one partition's checkpoint: its header, the segments it may point into, its bytes.
+    fn checkpoint_partition(&self, id: PartitionId) -> Result<(Header, Vec<u32>, u64), CheckpointError> {
+        let draft = format!("{}.tmp", checkpoint_path(id));
+        match self.disk.remove(&draft) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let mut file = Sink { file: self.disk.create_new(&draft)?, offset: 0, buffer: Vec::new() };
+        let (header, mut segments) = {
+            let partition = self.keyspace.lock(id);
+            // Under the lock, so that every batch up to this version lies before it. Not the tail: a mark there may
+            // never become durable, and a restart could find the journal ending before its start.
+            let (start_version, start) = (partition.version(), self.journal.content_end());
+            let header = Header { partition: id, start_version, start, db_map: partition.db_map() };
+            (header, live_segments(&partition))
+        };
+        header.encode(&mut file.buffer);
+        let mut blocks = BlockWriter::default();
+        for db in 0..DB_COUNT as u8 {
+            self.checkpoint_db(id, db, &mut blocks, &mut file)?;
+        }
+        blocks.finish(self.journal.content_end(), &mut file.buffer);
+        file.flush()?;
+        file.file.sync_data()?;
+        // Homes given while it was written lie at or after its start.
+        segments.retain(|segment| *segment < header.start.segment.0);
+        Ok((header, segments, file.offset))
+    }
+
+    fn checkpoint_db(
+        &self,
+        id: PartitionId,
+        db: u8,
+        blocks: &mut BlockWriter,
+        file: &mut Sink,
+    ) -> Result<(), CheckpointError> {
+        let mut cursor = 0;
+        loop {
+            {
+                let mut partition = self.keyspace.lock(id);
+                partition.prefetch_buckets(db, cursor, BUCKETS_PER_LOCK);
+                for _ in 0..BUCKETS_PER_LOCK {
+                    self.give_homes(&mut partition, db, cursor);
+                    cursor = blocks.add_bucket(&partition, db, cursor);
+                    if cursor == 0 || blocks.pending_bytes() >= BLOCK_BYTES {
+                        break;
+                    }
+                }
+            }
+            if cursor == 0 || blocks.pending_bytes() >= BLOCK_BYTES {
+                blocks.seal(&mut file.buffer);
+            }
+            if file.buffer.len() >= WRITE_BYTES {
+                file.flush()?;
+            }
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Large values that the journal does not hold are written there first; without room, into the checkpoint.
+    fn give_homes(&self, partition: &mut keyspace::Partition, db: u8, cursor: u64) {
+        let mut homeless: Vec<Vec<u8>> = Vec::new();
+        partition.index(db).scan(cursor, |entry| {
+            if needs_home(&entry) {
+                homeless.push(entry.key().to_vec());
+            }
+        });
+        for key in homeless {
+            if let Some(place) = partition.find(db, &key) {
+                partition.write_home(db, place, &self.journal, self.clock.wall_ms());
+            }
+        }
+    }
+
+    /// Removes segments that no restart needs and no key points into.
+    fn remove_segments(&self) -> Result<(), CheckpointError> {
+        let mut needed: BTreeSet<u32> = BTreeSet::new();
+        let first_needed = {
+            let state = self.checkpoints.state.lock();
+            needed.extend(state.pinned.iter().flatten());
+            state.headers.iter().map(|header| header.map_or(SegmentId(0), |header| header.start.segment)).min()
+        };
+        for id in self.keyspace.ids() {
+            needed.extend(live_segments(&self.keyspace.lock(id)));
+        }
+        for segment in self.journal.segments() {
+            let before_all = first_needed.is_some_and(|first| segment.id < first);
+            if before_all && segment.sealed && !needed.contains(&segment.id.0) {
+                self.journal.remove_segment(segment.id)?;
+                self.counters.segments_removed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Segments that a restart may read, for merge: emptying them is of no use before the next checkpoints.
+    pub(crate) fn first_tail_segment(&self) -> SegmentId {
+        self.checkpoints.state.lock().tail.segment
+    }
+}
+
+/// A file written from front to back.
+struct Sink {
+    file: Arc<dyn File>,
+    offset: u64,
+    buffer: Vec<u8>,
+}
+
+impl Sink {
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.write_at(self.offset, &self.buffer)?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}

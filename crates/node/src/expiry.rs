@@ -1,0 +1,47 @@
+//! Keys and fields that end, removed on time with a bounded amount of work under each lock.
+//!
+//! Reads treat what has ended as absent, so this only gives memory back; it may be late, never wrong.
+
+use crate::node::Node;
+use base::DbId;
+use keyspace::{Begin, Tx};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Removals under one lock.
+pub const ENDED_BATCH_MAX: usize = 64;
+/// Longest sleep: keys set meanwhile may end sooner than what was next before.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+
+impl Node {
+    /// Removes what has ended, everywhere. Returns how long nothing more will end, as far as is known.
+    pub fn expire_turn(&self) -> Duration {
+        if !self.expiry_enabled.load(Ordering::Relaxed) || self.keyspace.keeps_ended() {
+            return SLEEP_MAX;
+        }
+        let mut soonest: Option<i64> = None;
+        let mut spare = Vec::new();
+        for id in self.keyspace.ids() {
+            loop {
+                let moment = self.moment();
+                let due = self.keyspace.lock(id).next_deadline();
+                let Some(due) = due else { break };
+                if moment.now < due {
+                    soonest = Some(soonest.map_or(due.0, |soonest| soonest.min(due.0)));
+                    break;
+                }
+                let begin = Begin { db: DbId(0), now: moment.now, clock: moment.clock, no_touch: true };
+                let mut tx = Tx::begin(&self.keyspace, &self.journal, &[id], begin, &mut spare);
+                let ended = tx.remove_ended(ENDED_BATCH_MAX);
+                let mut garbage = Vec::new();
+                tx.commit(&mut garbage);
+                self.discard(garbage);
+                self.counters.expired.fetch_add(ended, Ordering::Relaxed);
+                std::thread::yield_now();
+            }
+        }
+        let wait = soonest.map_or(SLEEP_MAX, |at| Duration::from_millis((at - self.clock.wall_ms().0).max(0) as u64));
+        wait.clamp(SLEEP_MIN, SLEEP_MAX)
+    }
+}

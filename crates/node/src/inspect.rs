@@ -1,0 +1,215 @@
+//! Looking at a data directory that nobody serves, and giving up exactly what the operator names.
+//!
+//! `check` reads everything and changes nothing. `repair` gives up damaged records of the journal, and checkpoints that
+//! can be done without; it leaves a file `SALVAGED` that says what was given up, and that lets the next opening accept
+//! the gaps in versions that follow from it. The next complete checkpoint removes it.
+//!
+//! Deliberately not here: guessing. What cannot be rebuilt from what is left is named and left alone.
+
+use crate::manifest::{MANIFEST_PATH, Manifest, Refusal};
+use crate::open::{OpenError, checkpoint_path, read_file};
+use base::PartitionId;
+use env::{DirLock, Disk};
+use journal::repair::{self, GiveUp};
+use journal::{Offline, Position, SegmentId};
+use keyspace::checkpoint;
+use keyspace::entry::Stored;
+use keyspace::spilled;
+use keyspace::{Partition, Spilled};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// What was given up, in words; while it is there, versions may skip.
+pub const SALVAGED_PATH: &str = "SALVAGED";
+const LOCK_PATH: &str = "LOCK";
+
+/// What a look at a directory found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What is there, a line each.
+    pub facts: Vec<String>,
+    /// What is wrong, a line each. Opening refuses while there is any.
+    pub problems: Vec<String>,
+    /// What of it can be given up in the journal.
+    pub losses: Vec<GiveUp>,
+    /// Damaged checkpoints, and whether the journal can stand in for them.
+    pub checkpoints: Vec<(PartitionId, bool)>,
+}
+
+/// What the operator gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Salvage {
+    /// Damaged records only.
+    Records,
+    /// The first damaged record and everything after it.
+    Tail,
+}
+
+/// Reads the manifest, every checkpoint, every record of the journal, and every value that a checkpoint points at.
+///
+/// # Cost
+/// Reads the whole directory; writes nothing but the lock.
+///
+/// # Errors
+/// The directory is in use, or cannot be read at all.
+pub fn check(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
+    let _lock = lock(disk)?;
+    look(disk)
+}
+
+fn lock(disk: &Arc<dyn Disk>) -> Result<DirLock, OpenError> {
+    disk.lock(LOCK_PATH).map_err(OpenError::Lock)
+}
+
+fn look(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
+    let mut report = Report::default();
+    let Some(bytes) = read_file(&**disk, MANIFEST_PATH)? else {
+        report.problems.push(format!("{MANIFEST_PATH}: missing; this is no data directory of larder"));
+        return Ok(report);
+    };
+    let manifest = match Manifest::decode(&bytes) {
+        Ok(manifest) => manifest,
+        Err(Refusal::Damaged) => {
+            report.problems.push(format!("{MANIFEST_PATH}: damaged"));
+            return Ok(report);
+        }
+        Err(Refusal::Format(format)) => return Err(OpenError::Format { file: MANIFEST_PATH.to_owned(), format }),
+    };
+    report.facts.push(format!("{MANIFEST_PATH}: {} partitions", manifest.partition_count));
+    let start = look_at_checkpoints(disk, manifest.partition_count, &mut report)?;
+    let found = repair::report(&**disk, start)?;
+    report.facts.extend(found.segments.iter().map(|segment| {
+        let end = if segment.sealed { "sealed" } else { "open" };
+        format!("{}: {} records, {} bytes, {end}", journal::segment_path(segment.id), segment.records, segment.bytes)
+    }));
+    if let Some(torn) = found.torn {
+        report.facts.push(format!("torn end at {}: {} bytes, cut off when opened", torn.at, torn.bytes));
+    }
+    for loss in &found.losses {
+        let from = loss.give_up.from();
+        let (file, offset, bytes) = (journal::segment_path(from.segment), from.offset, loss.bytes);
+        report.problems.push(format!("{file}: damaged at byte {offset}, {bytes} bytes: {}", loss.damage.describe()));
+        report.losses.push(loss.give_up);
+    }
+    let from_start = found.segments.first().is_some_and(|segment| segment.id == SegmentId::FIRST);
+    for (_, replaceable) in &mut report.checkpoints {
+        *replaceable = from_start;
+    }
+    Ok(report)
+}
+
+/// Returns where replay would start, as far as the checkpoints that can be read say.
+fn look_at_checkpoints(
+    disk: &Arc<dyn Disk>,
+    partition_count: u16,
+    report: &mut Report,
+) -> Result<Option<Position>, OpenError> {
+    let offline = Offline::new(Arc::clone(disk));
+    let (mut entries, mut values, mut start) = (0, 0, None::<Position>);
+    for id in (0..partition_count).map(PartitionId) {
+        let path = checkpoint_path(id);
+        let Some(bytes) = read_file(&**disk, &path)? else { continue };
+        let mut partition = Partition::new(id);
+        match checkpoint::load(&bytes, &mut partition) {
+            Ok(loaded) => {
+                entries += loaded.entry_count;
+                start = Some(start.map_or(loaded.header.start, |start| start.min(loaded.header.start)));
+                values += look_at_values(&offline, &partition, report);
+            }
+            Err(damage) => {
+                report.problems.push(format!("{path}: damaged at byte {}: {}", damage.offset, damage.what));
+                report.checkpoints.push((id, false));
+            }
+        }
+    }
+    report.facts.push(format!("checkpoints: {entries} entries, {values} values in the journal read back"));
+    Ok(start)
+}
+
+/// Reads every value that an entry says is in the journal. Returns how many could be.
+fn look_at_values(offline: &Offline, partition: &Partition, report: &mut Report) -> u64 {
+    let mut count = 0;
+    for db in 0..base::DB_COUNT as u8 {
+        partition.index(db).each(|entry| {
+            if !matches!(entry.stored(), Stored::Spilled) {
+                return;
+            }
+            let wanted = Spilled {
+                partition: partition.id(),
+                db,
+                key: entry.key().to_vec(),
+                version: entry.version(),
+                position: Position::unpack(entry.home().0),
+            };
+            match spilled::read_offline(offline, &wanted) {
+                Ok(_) => count += 1,
+                Err(error) => {
+                    let key = String::from_utf8_lossy(&wanted.key).into_owned();
+                    report.problems.push(format!("the value of key {key:?} in database {db} cannot be read: {error}"));
+                }
+            }
+        });
+    }
+    count
+}
+
+/// Gives up what `salvage` says, so that the directory opens again without it. Returns what was done, a line each.
+///
+/// # Durability
+/// What was given up is gone, durably, on return.
+///
+/// # Errors
+/// The directory is in use or cannot be changed. A checkpoint that the journal cannot stand in for is `Corrupt`, and
+/// nothing was changed.
+pub fn repair(disk: &Arc<dyn Disk>, salvage: Salvage, salt: u64) -> Result<Vec<String>, OpenError> {
+    let _lock = lock(disk)?;
+    let report = look(disk)?;
+    if let Some((id, _)) = report.checkpoints.iter().find(|(_, replaceable)| !replaceable) {
+        let what = "the journal no longer reaches back to before this checkpoint, so its keys cannot be rebuilt; \
+                    restore the directory from a backup";
+        return Err(OpenError::Corrupt { file: checkpoint_path(*id), offset: 0, what: what.to_owned() });
+    }
+    let plan = match (salvage, report.losses.first()) {
+        (Salvage::Tail, Some(first)) => vec![GiveUp::JournalRest { from: first.from() }],
+        _ => report.losses.clone(),
+    };
+    let mut done = Vec::new();
+    for (id, _) in &report.checkpoints {
+        done.push(format!("{}: removed; the journal is replayed from its beginning instead", checkpoint_path(*id)));
+    }
+    done.extend(plan.iter().map(|give_up| format!("journal: gave up {give_up}")));
+    if done.is_empty() {
+        return Ok(done);
+    }
+    let io = |op, file: &str, source| OpenError::Io { op, file: file.to_owned(), source };
+    let mut text = String::new();
+    for line in &done {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{line}");
+    }
+    env::write_whole(&**disk, SALVAGED_PATH, text.as_bytes()).map_err(|error| io("write", SALVAGED_PATH, error))?;
+    if !plan.is_empty() {
+        let start = salvage_start(disk)?;
+        repair::salvage(&**disk, start, &plan, salt)?;
+    }
+    for (id, _) in &report.checkpoints {
+        let path = checkpoint_path(*id);
+        disk.remove(&path).map_err(|error| io("remove", &path, error))?;
+    }
+    disk.sync_dir(crate::open::CHECKPOINT_DIR).map_err(|error| io("sync", crate::open::CHECKPOINT_DIR, error))?;
+    Ok(done)
+}
+
+/// Where replay starts, from the headers of the checkpoints that can be read.
+fn salvage_start(disk: &Arc<dyn Disk>) -> Result<Option<Position>, OpenError> {
+    let mut start = None::<Position>;
+    for id in (0..base::ids::PARTITION_COUNT_MAX).map(PartitionId) {
+        let Some(bytes) = read_file(&**disk, &checkpoint_path(id))? else { continue };
+        if checkpoint::load(&bytes, &mut Partition::new(id)).is_ok()
+            && let Ok(header) = checkpoint::read_header(&bytes)
+        {
+            start = Some(start.map_or(header.start, |start| start.min(header.start)));
+        }
+    }
+    Ok(start)
+}

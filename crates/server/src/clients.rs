@@ -1,0 +1,579 @@
+//! Who is connected: what CLIENT LIST shows of each connection, and closing one from another.
+//!
+//! A connection's task is the only writer of its counters, so they are plain atomics without read-modify-write;
+//! everybody else only reads them. Names and modes change rarely and lie behind a lock.
+//!
+//! Deliberately not here: sockets and buffers, which the connection's task owns alone; when CLIENT PAUSE holds
+//! commands back (`pause.rs`).
+//!
+//! Invariants: a connection that is killed is woken and finds out at its next poll; numbers are never used twice.
+
+use crate::monitor::{Feed, Monitors};
+use crate::pause::{Pause, Pauses};
+use base::{DbId, TimeMs};
+use commands::host::{ClientView, PauseMode, Unblock};
+use commands::{Session, host};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use wire::reply::Protocol;
+
+/// No command yet.
+const COMMAND_NONE: u16 = u16::MAX;
+/// A closed connection's place in memory, for `tot-mem`.
+const CLIENT_BYTES: usize = size_of::<Client>();
+
+/// Nanoseconds since this process first asked.
+pub fn monotonic_ns() -> u64 {
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    ORIGIN.elapsed().as_nanos() as u64
+}
+
+/// Microseconds since the Unix epoch.
+pub fn wall_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Waiting {
+    Not,
+    /// In a blocking command, from which CLIENT UNBLOCK frees it.
+    Blocked,
+    /// For the end of CLIENT PAUSE.
+    Postponed,
+}
+
+/// What CLIENT and HELLO changed.
+#[derive(Clone, Debug)]
+struct Modes {
+    name: Vec<u8>,
+    lib_name: Vec<u8>,
+    lib_version: Vec<u8>,
+    db: DbId,
+    protocol: Protocol,
+    no_evict: bool,
+    no_touch: bool,
+    imports: bool,
+    readonly: bool,
+    redirects: bool,
+}
+
+impl Modes {
+    fn of(session: &Session) -> Self {
+        Modes {
+            name: session.name.clone(),
+            lib_name: session.lib_name.clone(),
+            lib_version: session.lib_version.clone(),
+            db: session.db,
+            protocol: session.protocol,
+            no_evict: session.no_evict,
+            no_touch: session.no_touch,
+            imports: session.imports,
+            readonly: session.readonly,
+            redirects: session.redirects,
+        }
+    }
+}
+
+/// One connection as the others see it.
+pub struct Client {
+    id: u64,
+    address: String,
+    local_address: String,
+    fd: i32,
+    accepted_ns: u64,
+    last_ns: AtomicU64,
+    command: AtomicU16,
+    command_count: AtomicU64,
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
+    query_bytes: AtomicUsize,
+    query_free_bytes: AtomicUsize,
+    output_bytes: AtomicUsize,
+    waiting: AtomicU8,
+    killed: AtomicBool,
+    unblocked: Mutex<Option<Unblock>>,
+    waker: Mutex<Option<Waker>>,
+    modes: Mutex<Modes>,
+    /// What MONITOR shows it.
+    pub feed: Feed,
+}
+
+/// Adds to a counter that only the caller writes.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+}
+
+impl Client {
+    /// Its number.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// `address:port` of the client.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// CLIENT SETNAME.
+    pub fn name(&self) -> Vec<u8> {
+        self.modes.lock().name.clone()
+    }
+
+    /// Bytes were received. Only for the connection's own task, as are the following.
+    pub fn count_in(&self, bytes: usize) {
+        add(&self.received_bytes, bytes as u64);
+    }
+
+    /// Bytes were sent.
+    pub fn count_out(&self, bytes: usize) {
+        add(&self.sent_bytes, bytes as u64);
+    }
+
+    /// A command begins.
+    #[inline]
+    pub fn begin_command(&self, number: u16) {
+        self.command.store(number, Ordering::Relaxed);
+    }
+
+    /// A command has ended.
+    #[inline]
+    pub fn end_command(&self, now_ns: u64) {
+        add(&self.command_count, 1);
+        self.last_ns.store(now_ns, Ordering::Relaxed);
+    }
+
+    /// What the buffers hold: received and not run, room behind it, replies not sent.
+    #[inline]
+    pub fn set_buffers(&self, query_bytes: usize, query_free_bytes: usize, output_bytes: usize) {
+        self.query_bytes.store(query_bytes, Ordering::Relaxed);
+        self.query_free_bytes.store(query_free_bytes, Ordering::Relaxed);
+        self.output_bytes.store(output_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether the connection is to close. If not, the task is woken when it is, or when it is unblocked.
+    ///
+    /// # Cost
+    /// An uncontended lock.
+    pub fn is_killed(&self, ctx: &Context<'_>) -> bool {
+        let mut waker = self.waker.lock();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(ctx.waker())) {
+            *waker = Some(ctx.waker().clone());
+        }
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Closes the connection. Returns false when it was closing already.
+    pub fn kill(&self) -> bool {
+        let is_first = !self.killed.swap(true, Ordering::AcqRel);
+        self.wake();
+        is_first
+    }
+
+    /// Has the connection's task look at what there is to do.
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.lock().take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits in a blocking command for `what`, or until CLIENT UNBLOCK; the error says how that is to be answered.
+    /// The task must be polled through [`Client::is_killed`] as well, which is what wakes it.
+    pub async fn blocked<T>(&self, what: impl Future<Output = T>) -> Result<T, Unblock> {
+        let _waiting = self.wait(Waiting::Blocked);
+        let mut what = std::pin::pin!(what);
+        std::future::poll_fn(|ctx| {
+            if let Some(how) = self.unblocked.lock().take() {
+                return Poll::Ready(Err(how));
+            }
+            what.as_mut().poll(ctx).map(Ok)
+        })
+        .await
+    }
+
+    fn wait(&self, what: Waiting) -> WaitGuard<'_> {
+        *self.unblocked.lock() = None;
+        self.waiting.store(what as u8, Ordering::Release);
+        WaitGuard(self)
+    }
+
+    fn is(&self, waiting: Waiting) -> bool {
+        self.waiting.load(Ordering::Acquire) == waiting as u8
+    }
+
+    fn unblock(&self, how: Unblock) -> bool {
+        if !self.is(Waiting::Blocked) {
+            return false;
+        }
+        *self.unblocked.lock() = Some(how);
+        self.wake();
+        true
+    }
+
+    fn idle_seconds(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.last_ns.load(Ordering::Relaxed)) / 1_000_000_000
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let buffers = [&self.query_bytes, &self.query_free_bytes, &self.output_bytes];
+        CLIENT_BYTES + self.feed.bytes() + buffers.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
+    }
+
+    fn flags(&self, modes: &Modes) -> String {
+        let set = [
+            ('O', self.feed.is_open()),
+            ('b', !self.is(Waiting::Not)),
+            ('A', self.killed.load(Ordering::Relaxed)),
+            ('r', modes.readonly),
+            ('e', modes.no_evict),
+            ('T', modes.no_touch),
+            ('I', modes.imports),
+        ];
+        let letters: String = set.into_iter().filter(|(_, is_set)| *is_set).map(|(letter, _)| letter).collect();
+        if letters.is_empty() { "N".to_owned() } else { letters }
+    }
+
+    fn view(&self, now_ns: u64) -> ClientView {
+        let modes = self.modes.lock().clone();
+        let command = self.command.load(Ordering::Relaxed);
+        ClientView {
+            id: self.id,
+            address: self.address.clone(),
+            local_address: self.local_address.clone(),
+            fd: self.fd,
+            age_seconds: now_ns.saturating_sub(self.accepted_ns) / 1_000_000_000,
+            idle_seconds: self.idle_seconds(now_ns),
+            flags: self.flags(&modes),
+            capabilities: if modes.redirects { "r".to_owned() } else { String::new() },
+            query_bytes: self.query_bytes.load(Ordering::Relaxed),
+            query_free_bytes: self.query_free_bytes.load(Ordering::Relaxed),
+            output_bytes: self.output_bytes.load(Ordering::Relaxed),
+            memory_bytes: self.memory_bytes(),
+            command: (command != COMMAND_NONE).then_some(command),
+            received_bytes: self.received_bytes.load(Ordering::Relaxed),
+            sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
+            command_count: self.command_count.load(Ordering::Relaxed),
+            name: modes.name,
+            lib_name: modes.lib_name,
+            lib_version: modes.lib_version,
+            db: modes.db,
+            protocol: modes.protocol,
+        }
+    }
+}
+
+/// Ends a wait however it ends.
+struct WaitGuard<'c>(&'c Client);
+
+impl Drop for WaitGuard<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.store(Waiting::Not as u8, Ordering::Release);
+    }
+}
+
+/// Connections in figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientTotals {
+    /// Open now.
+    pub connected: usize,
+    /// Waiting in a blocking command or for the end of a pause.
+    pub blocked: usize,
+    /// Bytes of their buffers.
+    pub memory_bytes: usize,
+    /// Largest query buffer.
+    pub query_bytes_max: usize,
+    /// Most replies waiting.
+    pub output_bytes_max: usize,
+    /// Bytes ever received, closed connections included.
+    pub received_bytes: u64,
+    /// Bytes ever sent, closed connections included.
+    pub sent_bytes: u64,
+}
+
+impl ClientTotals {
+    fn add(&mut self, client: &Client) {
+        self.connected += 1;
+        self.blocked += usize::from(!client.is(Waiting::Not));
+        self.memory_bytes += client.memory_bytes();
+        self.query_bytes_max = self.query_bytes_max.max(client.query_bytes.load(Ordering::Relaxed));
+        self.output_bytes_max = self.output_bytes_max.max(client.output_bytes.load(Ordering::Relaxed));
+        self.add_traffic(client);
+    }
+
+    fn add_traffic(&mut self, client: &Client) {
+        self.received_bytes += client.received_bytes.load(Ordering::Relaxed);
+        self.sent_bytes += client.sent_bytes.load(Ordering::Relaxed);
+    }
+}
+
+/// The connections that are open, and what was counted of those that were.
+struct Connected {
+    clients: BTreeMap<u64, Arc<Client>>,
+    closed: ClientTotals,
+    id_last: u64,
+}
+
+/// See the module's text.
+pub struct ClientRegistry {
+    connected: Mutex<Connected>,
+    pauses: Pauses,
+    monitors: Monitors,
+}
+
+impl ClientRegistry {
+    /// Nobody is connected.
+    #[expect(clippy::new_without_default, reason = "there is one, made by name where the server starts")]
+    pub fn new() -> Self {
+        ClientRegistry {
+            connected: Mutex::new(Connected { clients: BTreeMap::new(), closed: ClientTotals::default(), id_last: 0 }),
+            pauses: Pauses::default(),
+            monitors: Monitors::default(),
+        }
+    }
+
+    /// Takes a connection in, unless `clients_max` are there already.
+    pub fn register(
+        &self,
+        peer: SocketAddr,
+        local: SocketAddr,
+        socket: &impl AsRawFd,
+        clients_max: usize,
+    ) -> Option<Arc<Client>> {
+        let now_ns = monotonic_ns();
+        let mut connected = self.connected.lock();
+        if clients_max <= connected.clients.len() {
+            return None;
+        }
+        connected.id_last += 1;
+        let id = connected.id_last;
+        let client = Arc::new(Client {
+            id,
+            address: peer.to_string(),
+            local_address: local.to_string(),
+            fd: socket.as_raw_fd(),
+            accepted_ns: now_ns,
+            last_ns: AtomicU64::new(now_ns),
+            command: AtomicU16::new(COMMAND_NONE),
+            command_count: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
+            query_bytes: AtomicUsize::new(0),
+            query_free_bytes: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            waiting: AtomicU8::new(Waiting::Not as u8),
+            killed: AtomicBool::new(false),
+            unblocked: Mutex::new(None),
+            waker: Mutex::new(None),
+            modes: Mutex::new(Modes::of(&Session::new(id, false))),
+            feed: Feed::default(),
+        });
+        let before = connected.clients.insert(id, Arc::clone(&client));
+        assert!(before.is_none(), "a connection's number is never used twice");
+        Some(client)
+    }
+
+    /// Lets a connection go that has ended.
+    pub fn unregister(&self, id: u64) {
+        let mut connected = self.connected.lock();
+        if let Some(client) = connected.clients.remove(&id) {
+            connected.closed.add_traffic(&client);
+            self.monitors.set(&client, false);
+        }
+    }
+
+    /// The connections in figures.
+    pub fn totals(&self) -> ClientTotals {
+        let connected = self.connected.lock();
+        let mut totals = connected.closed;
+        connected.clients.values().for_each(|client| totals.add(client));
+        totals
+    }
+
+    /// Closes connections that have sent nothing for longer than `seconds_max` and do not wait for an answer; monitors
+    /// never send anything.
+    pub fn close_idle(&self, seconds_max: u64) {
+        let now_ns = monotonic_ns();
+        let waits = |client: &Client| !client.is(Waiting::Not) || client.feed.is_open();
+        let is_idle = |client: &&Arc<Client>| !waits(client) && seconds_max < client.idle_seconds(now_ns);
+        for client in self.connected.lock().clients.values().filter(is_idle) {
+            client.kill();
+        }
+    }
+
+    /// Closes every connection.
+    pub fn close_all(&self) {
+        for client in self.connected.lock().clients.values() {
+            client.kill();
+        }
+    }
+
+    fn find(&self, id: u64) -> Option<Arc<Client>> {
+        self.connected.lock().clients.get(&id).cloned()
+    }
+
+    /// Who watches all commands.
+    #[inline]
+    pub fn monitors(&self) -> &Monitors {
+        &self.monitors
+    }
+
+    /// Whether commands may have to wait. One relaxed load; what follows is only for when it says yes.
+    #[inline]
+    pub fn is_pausing(&self) -> bool {
+        self.pauses.is_pausing()
+    }
+
+    /// The pause in force.
+    pub fn pause_now(&self) -> Option<Pause> {
+        self.pauses.now()
+    }
+
+    /// Whether a command must wait: one that may write, or any.
+    pub fn is_paused(&self, is_write: bool) -> bool {
+        self.pauses.holds(is_write)
+    }
+
+    /// Waits until such a command of `client` may run.
+    pub async fn unpaused(&self, client: &Client, is_write: bool) {
+        let _waiting = client.wait(Waiting::Postponed);
+        self.pauses.over(is_write).await;
+    }
+}
+
+impl host::Clients for ClientRegistry {
+    fn view(&self, id: u64) -> Option<ClientView> {
+        self.find(id).map(|client| client.view(monotonic_ns()))
+    }
+
+    fn views(&self) -> Vec<ClientView> {
+        let now_ns = monotonic_ns();
+        let clients: Vec<Arc<Client>> = self.connected.lock().clients.values().cloned().collect();
+        clients.iter().map(|client| client.view(now_ns)).collect()
+    }
+
+    fn kill(&self, id: u64) -> bool {
+        // Gone from the list at once, as in Redis; the task follows as soon as it is polled.
+        let mut connected = self.connected.lock();
+        let Some(client) = connected.clients.remove(&id) else { return false };
+        connected.closed.add_traffic(&client);
+        self.monitors.set(&client, false);
+        client.kill()
+    }
+
+    fn pause(&self, mode: PauseMode, until: TimeMs) {
+        self.pauses.add(Pause { mode, until });
+    }
+
+    fn unpause(&self) {
+        self.pauses.end();
+    }
+
+    fn unblock(&self, id: u64, how: Unblock) -> bool {
+        self.find(id).is_some_and(|client| client.unblock(how))
+    }
+
+    fn update(&self, session: &Session) {
+        if let Some(client) = self.find(session.id) {
+            *client.modes.lock() = Modes::of(session);
+            self.monitors.set(&client, session.monitors);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commands::host::Clients;
+
+    fn connect(registry: &ClientRegistry, port: u16) -> Arc<Client> {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        registry.register(address(port), address(6379), &std::io::stdin(), 3).expect("there is room")
+    }
+
+    #[test]
+    fn numbers_are_not_used_twice_and_one_too_many_is_turned_away() {
+        let registry = ClientRegistry::new();
+        assert_eq!([1, 2, 3].map(|port| connect(&registry, port).id()), [1, 2, 3]);
+        let address = SocketAddr::from(([127, 0, 0, 1], 4));
+        assert!(registry.register(address, address, &std::io::stdin(), 3).is_none());
+        registry.unregister(3);
+        assert_eq!(connect(&registry, 5).id(), 4);
+    }
+
+    #[test]
+    fn what_a_closed_connection_counted_stays_counted() {
+        let registry = ClientRegistry::new();
+        let (one, two) = (connect(&registry, 1), connect(&registry, 2));
+        one.count_in(10);
+        two.count_out(7);
+        registry.unregister(1);
+        assert!(registry.kill(2));
+        assert!(!registry.kill(2));
+        registry.unregister(2);
+        let totals = registry.totals();
+        assert_eq!((totals.connected, totals.received_bytes, totals.sent_bytes), (0, 10, 7));
+    }
+
+    #[test]
+    fn a_view_shows_what_the_session_changed() {
+        let registry = ClientRegistry::new();
+        let client = connect(&registry, 9);
+        let mut session = Session::new(client.id(), true);
+        assert_eq!(registry.view(1).map(|view| view.flags), Some("N".to_owned()));
+        session.name = b"worker".to_vec();
+        session.db = DbId(3);
+        session.no_touch = true;
+        registry.update(&session);
+        let view = registry.view(1).expect("it is connected");
+        assert_eq!((view.name.as_slice(), view.db, view.flags.as_str()), (&b"worker"[..], DbId(3), "T"));
+        assert_eq!((view.address.as_str(), view.command), ("127.0.0.1:9", None));
+    }
+
+    #[tokio::test]
+    async fn a_postponed_command_goes_on_when_the_pause_ends_and_cannot_be_unblocked() {
+        let registry = Arc::new(ClientRegistry::new());
+        let client = connect(&registry, 1);
+        registry.pause(PauseMode::Write, TimeMs(i64::MAX / 2));
+        let waiting = tokio::spawn({
+            let (registry, client) = (Arc::clone(&registry), Arc::clone(&client));
+            async move { registry.unpaused(&client, true).await }
+        });
+        while registry.totals().blocked == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!registry.unblock(1, Unblock::Timeout));
+        registry.unpause();
+        waiting.await.expect("it ends");
+        assert_eq!(registry.totals().blocked, 0);
+    }
+
+    #[tokio::test]
+    async fn a_blocked_command_ends_with_what_it_waits_for_or_unblocked() {
+        let registry = Arc::new(ClientRegistry::new());
+        let client = connect(&registry, 1);
+        assert_eq!(client.blocked(async { 7 }).await, Ok(7));
+        let waiting = tokio::spawn({
+            let client = Arc::clone(&client);
+            async move {
+                let mut blocked = std::pin::pin!(client.blocked(std::future::pending::<()>()));
+                std::future::poll_fn(|ctx| {
+                    assert!(!client.is_killed(ctx));
+                    blocked.as_mut().poll(ctx)
+                })
+                .await
+            }
+        });
+        while !registry.unblock(1, Unblock::Error) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(waiting.await.expect("it ends"), Err(Unblock::Error));
+    }
+}

@@ -1,0 +1,667 @@
+//! One RESP connection: bytes in, commands run where they are, replies out.
+//!
+//! ```text
+//! read ─► every whole command in the buffer: resolve, run ─► gate ─► write ─► read …
+//! ```
+//!
+//! One task per connection, and no hop on the way: commands run on the task itself, under the locks of their
+//! partitions. A connection that sends faster than it reads is not read from: replies never pile up beyond
+//! `REPLIES_BYTES_MAX` and one more reply.
+//!
+//! Deliberately not here: what commands mean, accepting, statistics beyond counting.
+//!
+//! Invariants: replies leave in the order of their commands; none leaves before the gate is passed.
+
+use crate::clients::{self, Client};
+use crate::monitor::Shown;
+use crate::serve::Server;
+use crate::statistics::{Counter, Finished, Timer};
+use commands::host::Unblock;
+use commands::run::{self, Engine, Moment, Ran, Resolved, Scratch};
+use commands::{Await, Flags, Flow, Keys, Session, table};
+use journal::Position;
+use keyspace::prefetch::Ahead;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wire::args::{Args, Ranges};
+use wire::reply::Reply;
+use wire::request::{Limits, Login, Parsed, ProtocolError, RequestParser};
+
+/// Bytes asked for in one read.
+const READ_BYTES: usize = 16 << 10;
+/// Replies are written out at the latest when they reach this, however many commands are still waiting.
+const REPLIES_BYTES_MAX: usize = 256 << 10;
+/// Bytes read ahead while a command waits.
+const LATE_BYTES_MAX: usize = 64 << 10;
+/// Memory that an idle connection keeps of either buffer.
+const IDLE_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// How long a writer waits at a time when memory runs well over its limit.
+const CROWDED_PAUSE: Duration = Duration::from_millis(2);
+
+/// A stream of bytes in both directions.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Why a connection ends. Nobody but the log cares.
+#[derive(Debug)]
+enum End {
+    /// The client closed it, or asked for it (QUIT).
+    Closed,
+    /// CLIENT KILL, idle timeout, or the server stops.
+    Killed,
+    /// It sent something that is not RESP, and was told so.
+    Protocol,
+    /// Its replies grew past client-output-buffer-limit, or its query past client-query-buffer-limit.
+    OverLimit,
+    /// The network failed.
+    Io,
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> End {
+        End::Io
+    }
+}
+
+/// See the module's text.
+pub struct Connection<S> {
+    server: Arc<Server>,
+    client: Arc<Client>,
+    stream: S,
+    session: Session,
+    input: Vec<u8>,
+    /// Bytes of `input` that are done with.
+    done: usize,
+    out: Vec<u8>,
+    parser: RequestParser,
+    scratch: Scratch,
+    /// Runs from when the command in hand could begin.
+    timer: Timer,
+    /// What the replies in `out` reveal.
+    revealed: Position,
+}
+
+/// Commands parsed at once: enough for their cache misses to overlap, few enough to stay in cache.
+const BATCH_COMMANDS_MAX: usize = 16;
+
+/// Commands that were parsed and wait to be run; kept from one pass to the next for its memory.
+#[derive(Default)]
+struct Received {
+    commands: Vec<Command>,
+    count: usize,
+    /// Where the input behind them begins.
+    end: usize,
+    /// Which of them holds the arguments of an unfinished command so far: the parser goes on filling it.
+    unfinished: usize,
+    ahead: Vec<Ahead>,
+}
+
+/// One of them.
+struct Command {
+    start: usize,
+    bytes: usize,
+    ranges: Ranges,
+    resolved: Result<Resolved, commands::Error>,
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        let (ranges, resolved) = (Ranges::new(), Err(commands::Error::Syntax));
+        Command { start: 0, bytes: 0, ranges, resolved }
+    }
+}
+
+/// What a pass over the input came to.
+enum Pass {
+    /// More bytes are needed.
+    NeedsInput {
+        /// At least so many.
+        bytes_missing: usize,
+    },
+    /// The replies should go out first.
+    Flush,
+    /// The connection ends once the replies are out.
+    Close(End),
+}
+
+impl<S: Stream> Connection<S> {
+    /// A connection that was just accepted.
+    pub fn new(server: Arc<Server>, client: Arc<Client>, stream: S) -> Self {
+        let session = Session::new(client.id(), !server.needs_password());
+        let timer = server.statistics.timer();
+        Connection {
+            server,
+            client,
+            stream,
+            session,
+            input: Vec::new(),
+            done: 0,
+            out: Vec::new(),
+            parser: RequestParser::new(),
+            scratch: Scratch::default(),
+            timer,
+            revealed: Position::ZERO,
+        }
+    }
+
+    /// Serves until the connection ends.
+    pub async fn serve(mut self) {
+        let mut received = Received::default();
+        let end = loop {
+            if let Err(end) = self.turn(&mut received).await {
+                break end;
+            }
+        };
+        tracing::debug!(client = self.client.id(), ?end, "connection closed");
+    }
+
+    async fn turn(&mut self, received: &mut Received) -> Result<(), End> {
+        let pass = self.pass(received).await?;
+        self.flush().await?;
+        match pass {
+            Pass::Flush => Ok(()),
+            Pass::Close(end) => Err(end),
+            Pass::NeedsInput { bytes_missing } => self.read(bytes_missing).await,
+        }
+    }
+
+    /// Runs the commands that are in the buffer whole.
+    async fn pass(&mut self, received: &mut Received) -> Result<Pass, End> {
+        let input = std::mem::take(&mut self.input);
+        let passed = self.pass_over(&input, received).await;
+        // What came while a command waited follows what was there before.
+        let late = std::mem::replace(&mut self.input, input);
+        if self.done == self.input.len() {
+            self.input.clear();
+            self.done = 0;
+        }
+        self.input.extend_from_slice(&late);
+        match passed {
+            Ok(Pass::NeedsInput { .. }) if !late.is_empty() => Ok(Pass::Flush),
+            passed => passed,
+        }
+    }
+
+    async fn pass_over(&mut self, input: &[u8], received: &mut Received) -> Result<Pass, End> {
+        let mut moment = self.server.node.moment();
+        loop {
+            let pass = self.receive(input, received);
+            self.look_ahead(input, received);
+            self.timer = self.server.statistics.timer();
+            for command in &received.commands[..received.count] {
+                let args = command.ranges.args(&input[command.start..command.start + command.bytes]);
+                self.done = command.start + command.bytes;
+                if let Some(end) = self.command(args, &command.resolved, &mut moment).await? {
+                    return Ok(Pass::Close(end));
+                }
+                if REPLIES_BYTES_MAX <= self.out.len() {
+                    // What was parsed behind this command is parsed again after the flush.
+                    self.parser = RequestParser::new();
+                    received.unfinished = 0;
+                    return Ok(Pass::Flush);
+                }
+            }
+            self.done = received.end;
+            match pass {
+                None => {}
+                Some(Ok(Parsed::Incomplete { bytes_missing })) => return Ok(Pass::NeedsInput { bytes_missing }),
+                Some(Ok(Parsed::Command { .. } | Parsed::Empty { .. })) => unreachable!("these do not end a batch"),
+                Some(Err(error)) => {
+                    self.reply_error(&format!("ERR {error}"));
+                    return Ok(Pass::Close(End::Protocol));
+                }
+            }
+        }
+    }
+
+    /// Parses the next few commands. Returns what ended the batch; `None` when it is full.
+    fn receive(&mut self, input: &[u8], received: &mut Received) -> Option<Result<Parsed, ProtocolError>> {
+        received.count = 0;
+        if received.unfinished > 0 {
+            received.commands.swap(0, received.unfinished);
+            received.unfinished = 0;
+        }
+        let limits = self.limits();
+        // Before AUTH each command may change what the next is allowed.
+        let count_max = if self.session.is_authenticated { BATCH_COMMANDS_MAX } else { 1 };
+        let mut start = self.done;
+        while received.count < count_max {
+            if received.commands.len() == received.count {
+                received.commands.push(Command::default());
+            }
+            let command = &mut received.commands[received.count];
+            match self.parser.parse(&input[start..], &limits, &mut command.ranges) {
+                Ok(Parsed::Command { bytes }) => {
+                    (command.start, command.bytes) = (start, bytes);
+                    command.resolved = run::resolve(&command.ranges.args(&input[start..start + bytes]));
+                    start += bytes;
+                    received.count += 1;
+                }
+                Ok(Parsed::Empty { bytes }) => {
+                    start += bytes;
+                }
+                other => {
+                    received.end = start;
+                    received.unfinished = received.count;
+                    return Some(other);
+                }
+            }
+        }
+        received.end = start;
+        None
+    }
+
+    /// Has the processor fetch what the received commands will touch, all at once.
+    fn look_ahead(&self, input: &[u8], received: &mut Received) {
+        if received.count < 2 {
+            return;
+        }
+        let (keyspace, db) = (&self.server.node.keyspace, self.session.db);
+        received.ahead.clear();
+        for command in &received.commands[..received.count] {
+            if let Ok(resolved) = &command.resolved
+                && let Keys::Range { first: 1, .. } = resolved.spec.keys
+            {
+                let args = command.ranges.args(&input[command.start..command.start + command.bytes]);
+                received.ahead.push(keyspace.ahead(args.at(1)));
+            }
+        }
+        for ahead in &received.ahead {
+            keyspace.prefetch_bucket(*ahead, db);
+        }
+        for ahead in &received.ahead {
+            keyspace.prefetch_entry(*ahead, db);
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let login = if self.session.is_authenticated { Login::Done } else { Login::Required };
+        Limits { bulk_bytes_max: self.server.settings.bulk_bytes_max(), ..Limits::standard(login) }
+    }
+
+    /// Runs one command to its end, waiting where it has to. `Some` when the connection is to end after its reply.
+    #[inline]
+    async fn command(
+        &mut self,
+        args: Args<'_>,
+        resolved: &Result<Resolved, commands::Error>,
+        moment: &mut Moment,
+    ) -> Result<Option<End>, End> {
+        match resolved {
+            Ok(resolved) => self.wait_for_turn(resolved, moment).await?,
+            Err(_) if is_http(args.at(0)) => {
+                tracing::warn!(client = self.client.id(), "an HTTP request on the RESP port: connection closed");
+                return Err(End::Protocol);
+            }
+            Err(_) => {}
+        }
+        self.session.begin_reply();
+        let mut start = self.out.len();
+        let flow = match resolved {
+            Ok(resolved) => self.run(*resolved, args, moment).await?,
+            Err(error) => self.refuse(&args, error.reply()),
+        };
+        let end = match flow {
+            Flow::Done => None,
+            Flow::Close => Some(End::Closed),
+            Flow::Await(what) => {
+                let end = self.await_for(what).await?;
+                self.restart(moment);
+                // What was in `out` before the wait has left.
+                start = 0;
+                end
+            }
+        };
+        if !self.session.end_reply() {
+            self.out.truncate(start);
+        }
+        self.check_output_limit()?;
+        Ok(end)
+    }
+
+    /// Waits while CLIENT PAUSE holds a command back, and a little when memory runs over its limit.
+    #[inline]
+    async fn wait_for_turn(&mut self, resolved: &Resolved, moment: &mut Moment) -> Result<(), End> {
+        let is_write = resolved.spec.flags.has(Flags::WRITE);
+        if self.server.clients.is_pausing() && !resolved.spec.flags.has(Flags::UNPAUSED) {
+            self.wait_for_unpause(is_write).await?;
+            self.restart(moment);
+        }
+        if is_write && self.server.node.is_crowded() {
+            self.wait_for_room().await?;
+            self.restart(moment);
+        }
+        Ok(())
+    }
+
+    /// Time has passed while a command waited.
+    fn restart(&mut self, moment: &mut Moment) {
+        *moment = self.server.node.moment();
+        self.timer = self.server.statistics.timer();
+    }
+
+    /// Answers a command that cannot be run. Who has not logged in learns nothing of which commands there are.
+    #[cold]
+    fn refuse(&mut self, args: &Args<'_>, error: &str) -> Flow {
+        let is_open = |row: table::Row| row.spec.flags.has(Flags::NO_AUTH);
+        let may_know = self.session.is_authenticated || table::find(args.at(0)).is_some_and(is_open);
+        let error = if may_know { error } else { "NOAUTH Authentication required." };
+        self.server.statistics.refused(args, error);
+        self.reply_error(error);
+        Flow::Done
+    }
+
+    async fn run(&mut self, resolved: Resolved, args: Args<'_>, moment: &mut Moment) -> Result<Flow, End> {
+        if self.server.clients.monitors().is_watched() {
+            self.show(resolved, &args);
+        }
+        loop {
+            let server = &self.server;
+            let engine = Engine { keyspace: &server.node.keyspace, journal: &server.node.journal, host: server.host() };
+            self.client.begin_command(resolved.number());
+            let start = self.out.len();
+            let ran = run::run(engine, resolved, &mut self.session, args, moment, &mut self.out, &mut self.scratch);
+            match ran {
+                Ran::Done { flow, revealed, refused, .. } => {
+                    self.revealed = self.revealed.max(revealed);
+                    let (client, reply) = (&*self.client, &self.out[start..]);
+                    let finished = Finished { resolved: &resolved, args: &args, client, reply, is_error: refused };
+                    self.timer = server.statistics.finish(self.timer, &finished);
+                    server.statistics.count_lookups(std::mem::take(&mut self.scratch.lookups));
+                    if !self.scratch.garbage.is_empty() {
+                        server.node.discard(std::mem::take(&mut self.scratch.garbage));
+                    }
+                    return Ok(flow);
+                }
+                Ran::Spilled(wanted) => {
+                    let node = Arc::clone(&server.node);
+                    if let Err(error) = node.fetch(wanted).await {
+                        tracing::error!(%error, "a spilled value cannot be read back");
+                        self.reply_error(&format!("ERR a value could not be read back from the journal: {error}"));
+                        return Ok(Flow::Done);
+                    }
+                    self.restart(moment);
+                }
+            }
+        }
+    }
+
+    /// Shows a command to the monitors, before it runs: one that blocks is news when it begins to. Commands of
+    /// administration are not shown, nor what somebody who has not logged in may not run.
+    #[cold]
+    fn show(&self, resolved: Resolved, args: &Args<'_>) {
+        let flags = resolved.spec.flags;
+        let may_run = self.session.is_authenticated || flags.has(Flags::NO_AUTH);
+        if !may_run || flags.has(Flags::ADMIN) || flags.has(Flags::SKIP_MONITOR) {
+            return;
+        }
+        let server = &self.server;
+        let bytes_max = match server.output_bytes_max() {
+            0 => usize::MAX,
+            bytes_max => bytes_max,
+        };
+        let shown = Shown { time_us: clients::wall_us(), db: self.session.db, source: self.client.address(), args };
+        let closed_count = server.clients.monitors().show(&shown, bytes_max);
+        server.statistics.count(Counter::OutputLimitReached, closed_count);
+    }
+
+    fn reply_error(&mut self, message: &str) {
+        Reply::new(&mut self.out, self.session.protocol).error(message);
+    }
+
+    async fn wait_for_room(&mut self) -> Result<(), End> {
+        self.flush().await?;
+        tokio::time::sleep(CROWDED_PAUSE).await;
+        Ok(())
+    }
+
+    async fn wait_for_unpause(&mut self, is_write: bool) -> Result<(), End> {
+        if !self.server.clients.is_paused(is_write) {
+            return Ok(());
+        }
+        self.flush().await?;
+        let server = Arc::clone(&self.server);
+        let client = Arc::clone(&self.client);
+        self.unless_killed(server.clients.unpaused(&client, is_write)).await
+    }
+
+    /// Waits for `what`, unless the connection is killed or the client goes away, whom no answer would reach. What
+    /// the client sends meanwhile is kept, up to a bound; beyond it, going away is noticed later.
+    async fn unless_killed<T>(&mut self, what: impl Future<Output = T>) -> Result<T, End> {
+        let (client, stream, late) = (Arc::clone(&self.client), &mut self.stream, &mut self.input);
+        let mut what = std::pin::pin!(what);
+        poll_fn(|ctx| {
+            if client.is_killed(ctx) {
+                return Poll::Ready(Err(End::Killed));
+            }
+            if let Poll::Ready(done) = what.as_mut().poll(ctx) {
+                return Poll::Ready(Ok(done));
+            }
+            while late.len() < LATE_BYTES_MAX {
+                late.reserve(READ_BYTES);
+                match poll_read_into(Pin::new(&mut *stream), ctx, late) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Closed)),
+                    Poll::Ready(Ok(count)) => client.count_in(count),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits in a blocking command; 0 milliseconds are for ever. Returns false when CLIENT UNBLOCK had it answered
+    /// with an error.
+    async fn blocked(&mut self, timeout_ms: u64, what: impl Future<Output = ()>) -> Result<bool, End> {
+        let client = Arc::clone(&self.client);
+        match self.unless_killed(client.blocked(within(timeout_ms, what))).await? {
+            Ok(_) | Err(Unblock::Timeout) => Ok(true),
+            Err(Unblock::Error) => {
+                self.reply_error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Does what a handler could not, and writes its reply.
+    async fn await_for(&mut self, what: Await) -> Result<Option<End>, End> {
+        let server = Arc::clone(&self.server);
+        let written = self.session.written;
+        self.flush().await?;
+        match what {
+            Await::Durable { local_count, replica_count, timeout_ms } => {
+                let node = Arc::clone(&server.node);
+                let wait = async move {
+                    if local_count > 0 {
+                        // A failure stops the process; who waits here is told by the connection's end.
+                        drop(node.durable(written).await);
+                    }
+                    replicas(replica_count).await;
+                };
+                if self.blocked(timeout_ms, wait).await? {
+                    let local = i64::from(written <= server.node.journal.durable());
+                    let mut reply = Reply::new(&mut self.out, self.session.protocol);
+                    reply.array(2);
+                    reply.integer(local);
+                    reply.integer(0);
+                }
+            }
+            Await::Replicas { replica_count, timeout_ms } => {
+                if self.blocked(timeout_ms, replicas(replica_count)).await? {
+                    Reply::new(&mut self.out, self.session.protocol).integer(0);
+                }
+            }
+            Await::Checkpoint => {
+                let node = Arc::clone(&server.node);
+                let saved = tokio::task::spawn_blocking(move || node.checkpoint_now()).await;
+                match saved {
+                    Ok(Ok(())) => Reply::new(&mut self.out, self.session.protocol).ok(),
+                    Ok(Err(error)) => self.reply_error(&format!("ERR {error}")),
+                    Err(_) => self.reply_error("ERR the checkpoint was interrupted"),
+                }
+            }
+            Await::Sleep { duration_ms } => {
+                self.unless_killed(tokio::time::sleep(Duration::from_millis(duration_ms))).await?;
+                Reply::new(&mut self.out, self.session.protocol).ok();
+            }
+            Await::Shutdown { checkpoint } => {
+                server.stop(checkpoint);
+                return Ok(Some(End::Closed));
+            }
+        }
+        Ok(None)
+    }
+
+    fn check_output_limit(&self) -> Result<(), End> {
+        let limit = self.server.output_bytes_max();
+        if limit == 0 || self.out.len() <= limit {
+            return Ok(());
+        }
+        self.server.statistics.count(Counter::OutputLimitReached, 1);
+        Err(End::OverLimit)
+    }
+
+    /// Passes the gate, then writes the replies out.
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        if !self.server.node.is_settled(self.revealed)
+            && let Err(error) = self.server.node.settle(self.revealed).await
+        {
+            // The replies in hand may claim what the journal does not hold: none of them may leave.
+            tracing::error!(%error, "replies dropped: the journal cannot get their writes where they belong");
+            self.out.clear();
+            let text = "MISCONF the journal cannot be written; the outcome of the last commands is unknown";
+            self.reply_error(text);
+            self.write().await?;
+            return Err(End::Io);
+        }
+        self.write().await
+    }
+
+    async fn write(&mut self) -> Result<(), End> {
+        let mut written = 0;
+        let (client, stream, out) = (&self.client, &mut self.stream, &self.out);
+        poll_fn(|ctx| {
+            while written < out.len() {
+                if client.is_killed(ctx) {
+                    return Poll::Ready(Err(End::Killed));
+                }
+                match Pin::new(&mut *stream).poll_write(ctx, &out[written..]) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Closed)),
+                    Poll::Ready(Ok(count)) => written += count,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await?;
+        self.client.count_out(written);
+        self.out.clear();
+        if IDLE_BUFFER_BYTES_MAX < self.out.capacity() {
+            self.out = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Reads what there is, making room for `bytes_missing`. What a monitor is to see comes first.
+    async fn read(&mut self, bytes_missing: usize) -> Result<(), End> {
+        self.make_room(bytes_missing);
+        let (query_bytes, free_bytes) = (self.input.len(), self.input.capacity() - self.input.len());
+        self.client.set_buffers(query_bytes, free_bytes, self.out.len());
+        if self.server.settings.query_bytes_max() < query_bytes {
+            self.server.statistics.count(Counter::QueryLimitReached, 1);
+            return Err(End::OverLimit);
+        }
+        let (client, stream, input) = (&self.client, &mut self.stream, &mut self.input);
+        let (out, monitors) = (&mut self.out, self.session.monitors);
+        let count = poll_fn(|ctx| {
+            if client.is_killed(ctx) {
+                return Poll::Ready(Err(End::Killed));
+            }
+            if monitors && client.feed.take_into(out) {
+                return Poll::Ready(Ok(None));
+            }
+            poll_read_into(Pin::new(&mut *stream), ctx, input).map_ok(Some).map_err(End::from)
+        })
+        .await?;
+        let Some(count) = count else { return Ok(()) };
+        if count == 0 {
+            return Err(End::Closed);
+        }
+        self.client.count_in(count);
+        Ok(())
+    }
+
+    /// Moves an unfinished command to the front and grows the buffer towards its end: by what was announced, but
+    /// never by more than what has already come, so that announcing costs nothing.
+    fn make_room(&mut self, bytes_missing: usize) {
+        if self.done > 0 {
+            self.input.drain(..self.done);
+            self.done = 0;
+        }
+        if self.input.is_empty() && IDLE_BUFFER_BYTES_MAX < self.input.capacity() {
+            self.input = Vec::new();
+        }
+        let wanted = bytes_missing.min(self.input.len().max(READ_BYTES)).max(READ_BYTES / 2);
+        if self.input.capacity() - self.input.len() < wanted {
+            self.input.reserve(wanted.max(READ_BYTES));
+        }
+    }
+}
+
+/// Waits until so many replicas have something. There are no replicas, so asking for one only waits.
+async fn replicas(replica_count: i64) {
+    if replica_count > 0 {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Whether a word that is no command begins an HTTP request or its headers: a browser that was tricked into sending
+/// its requests here must not have them run (cross-protocol scripting; as Redis's `securityWarningCommand`).
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// Waits for `what`, but no longer than `timeout_ms`; 0 is for ever.
+async fn within<T>(timeout_ms: u64, what: impl Future<Output = T>) -> Option<T> {
+    match timeout_ms {
+        0 => Some(what.await),
+        _ => tokio::time::timeout(Duration::from_millis(timeout_ms), what).await.ok(),
+    }
+}
+
+/// Reads into the spare capacity of `input`.
+fn poll_read_into(
+    stream: Pin<&mut impl AsyncRead>,
+    ctx: &mut Context<'_>,
+    input: &mut Vec<u8>,
+) -> Poll<io::Result<usize>> {
+    let before = input.len();
+    let mut buffer = ReadBuf::uninit(input.spare_capacity_mut());
+    match stream.poll_read(ctx, &mut buffer) {
+        Poll::Ready(Ok(())) => {
+            let count = buffer.filled().len();
+            set_len(input, before + count);
+            Poll::Ready(Ok(count))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+#[expect(unsafe_code, reason = "zeroing 16 KiB before each read would cost more than parsing it")]
+fn set_len(input: &mut Vec<u8>, bytes: usize) {
+    assert!(bytes <= input.capacity(), "a read fills no more than the spare capacity");
+    // SAFETY: the bytes up to the old length were initialised, and `ReadBuf` vouches for those behind it.
+    unsafe { input.set_len(bytes) }
+}

@@ -1,0 +1,390 @@
+//! The node as commands see it: settings, connections, statistics and data brought together.
+//!
+//! Deliberately not here: INFO's text (`info.rs`), counting (`statistics.rs`), connections (`clients.rs`).
+
+use crate::clients::{self, ClientRegistry};
+use crate::config::Settings;
+use crate::distribution::cumulative_us;
+use crate::info;
+use crate::process;
+use crate::statistics::Statistics;
+use base::{DB_COUNT, DbId, TimeMs};
+use commands::host::{Clients, CommandLog, Host, Latency, LatencyEvent, LatencyHistogram, LogKind, Memory};
+use node::Node;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub use crate::node_metrics::NodeMetrics;
+
+/// The one user there is.
+const USER: &[u8] = b"default";
+
+/// Keys of one database. Those that have ended are not counted, removed or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DbFigures {
+    /// How many there are.
+    pub key_count: u64,
+    /// How many of them will end.
+    pub expiring_count: u64,
+    /// How many of them are hashes with fields that will end.
+    pub expiring_fields_count: u64,
+    /// Bytes of its tables.
+    pub table_bytes: u64,
+}
+
+/// What the node has counted, for subtracting after a reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// Keys removed because their time had come.
+    pub expired_keys: u64,
+    /// Fields of hashes removed because their time had come.
+    pub expired_fields: u64,
+    /// Keys evicted.
+    pub evicted: u64,
+    /// Values spilled.
+    pub spilled: u64,
+    /// Spilled values read back.
+    pub fetched: u64,
+}
+
+/// See the module's text.
+pub struct ServerHost {
+    pub(crate) node: Arc<Node>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) clients: Arc<ClientRegistry>,
+    pub(crate) statistics: Arc<Statistics>,
+    pub(crate) run_id: String,
+    pub(crate) rates: info::Rates,
+    baseline: Mutex<NodeCounts>,
+}
+
+impl ServerHost {
+    /// A host for this node.
+    pub fn new(
+        node: Arc<Node>,
+        settings: Arc<Settings>,
+        clients: Arc<ClientRegistry>,
+        statistics: Arc<Statistics>,
+    ) -> Self {
+        let run_id = format!("{:016x}{:016x}{:08x}", node.random(), node.random(), node.random() as u32);
+        // Opening the data directory counts what ended while the journal is replayed: that is not this run's.
+        let baseline = Mutex::new(node_counts(&node));
+        ServerHost { node, settings, clients, statistics, run_id, rates: info::Rates::default(), baseline }
+    }
+
+    /// What each database holds. Cost: a lock per partition.
+    pub fn dbs(&self) -> [DbFigures; DB_COUNT] {
+        dbs(&self.node)
+    }
+
+    /// What the node has counted since the last reset. Cost: a lock per partition.
+    pub fn node_counts(&self) -> NodeCounts {
+        let (now, before) = (node_counts(&self.node), *self.baseline.lock());
+        NodeCounts {
+            expired_keys: now.expired_keys - before.expired_keys,
+            expired_fields: now.expired_fields - before.expired_fields,
+            evicted: now.evicted - before.evicted,
+            spilled: now.spilled - before.spilled,
+            fetched: now.fetched - before.fetched,
+        }
+    }
+}
+
+/// What `node` has ever counted.
+fn node_counts(node: &Node) -> NodeCounts {
+    let ended = node.keyspace.ids().map(|id| node.keyspace.lock(id).ended_counts());
+    let (expired_keys, expired_fields) =
+        ended.fold((0, 0), |(keys, fields), ended| (keys + ended.key_count, fields + ended.field_count));
+    let counters = &node.counters;
+    NodeCounts {
+        expired_keys,
+        expired_fields,
+        evicted: counters.evicted.load(Ordering::Relaxed),
+        spilled: counters.spilled.load(Ordering::Relaxed),
+        fetched: counters.fetched.load(Ordering::Relaxed),
+    }
+}
+
+/// What each database of `node` holds. Cost: a lock per partition.
+pub fn dbs(node: &Node) -> [DbFigures; DB_COUNT] {
+    let mut dbs = [DbFigures::default(); DB_COUNT];
+    let now = node.moment().now;
+    for id in node.keyspace.ids() {
+        let partition = node.keyspace.lock(id);
+        for (number, figures) in dbs.iter_mut().enumerate() {
+            let db = partition.physical(DbId(number as u8));
+            let index = partition.index(db);
+            let key_count = partition.key_count(db, now);
+            let ended_count = index.len() - key_count;
+            figures.key_count += key_count as u64;
+            figures.expiring_count += (index.expiring_count() - ended_count) as u64;
+            figures.expiring_fields_count += partition.expiring_fields_count(db) as u64;
+            figures.table_bytes += index.table_bytes() as u64;
+        }
+    }
+    dbs
+}
+
+/// Whether two texts are the same, in a time that tells nothing of where they differ.
+fn is_same_secret(left: &[u8], right: &[u8]) -> bool {
+    let difference = left.iter().zip(right).fold(0, |difference, (l, r)| difference | (l ^ r));
+    left.len() == right.len() && std::hint::black_box(difference) == 0
+}
+
+impl Host for ServerHost {
+    fn authenticate(&self, user: &[u8], password: &[u8]) -> bool {
+        let wanted = self.settings.password();
+        user == USER && wanted.is_none_or(|wanted| is_same_secret(wanted.as_bytes(), password))
+    }
+
+    fn needs_password(&self) -> bool {
+        self.settings.password().is_some()
+    }
+
+    fn random(&self) -> u64 {
+        self.node.random()
+    }
+
+    fn wall_us(&self) -> i64 {
+        clients::wall_us()
+    }
+
+    fn setting(&self, name: &str) -> Option<String> {
+        self.settings.get_matching(&[name]).pop().map(|(_, value)| value)
+    }
+
+    fn settings_matching(&self, patterns: &[&[u8]]) -> Vec<(String, String)> {
+        self.settings.get_matching(patterns)
+    }
+
+    fn set_settings(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+        let changed = self.settings.set(pairs).map_err(|refusal| refusal.to_string())?;
+        for setting in changed {
+            let is_secret = crate::config::SettingId::find(setting.name).is_some_and(|(id, _)| id.row().is_secret());
+            let shown = if is_secret { "(redacted)" } else { &setting.text };
+            tracing::info!(setting = setting.name, value = shown, "changed by CONFIG SET");
+        }
+        Ok(())
+    }
+
+    fn rewrite_settings(&self) -> Result<(), String> {
+        self.settings.rewrite().map_err(|refusal| refusal.to_string())
+    }
+
+    fn reset_statistics(&self) {
+        *self.baseline.lock() = node_counts(&self.node);
+        self.statistics.reset();
+    }
+
+    fn info(&self, sections: &[&[u8]], out: &mut Vec<u8>) {
+        info::write(self, sections, out);
+    }
+
+    fn clients(&self) -> &dyn Clients {
+        &*self.clients
+    }
+
+    fn command_log(&self, kind: LogKind) -> &dyn CommandLog {
+        self.statistics.log(kind)
+    }
+
+    fn latency(&self) -> &dyn Latency {
+        self
+    }
+
+    fn request_checkpoint(&self) -> bool {
+        self.node.request_checkpoint()
+    }
+
+    fn last_checkpoint(&self) -> TimeMs {
+        self.node.checkpoint_finished()
+    }
+
+    fn memory(&self) -> Memory {
+        let dbs = self.dbs();
+        let used_bytes = self.node.measure_memory();
+        let (_, peak_bytes) = self.node.memory_used_bytes();
+        let filled = dbs.iter().enumerate().filter(|(_, figures)| 0 < figures.key_count);
+        Memory {
+            used_bytes,
+            peak_bytes,
+            process_bytes: process::resident_bytes(),
+            clients_bytes: self.clients.totals().memory_bytes as u64,
+            tables: filled.map(|(number, figures)| (DbId(number as u8), figures.table_bytes)).collect(),
+            key_count: dbs.iter().map(|figures| figures.key_count).sum(),
+            limit_bytes: self.settings.memory_bytes_max(),
+        }
+    }
+
+    fn set_expiry(&self, enabled: bool) {
+        self.node.expiry_enabled.store(enabled, Ordering::Relaxed);
+    }
+}
+
+impl Latency for ServerHost {
+    fn history(&self, event: &[u8]) -> Vec<(i64, u64)> {
+        self.statistics.spikes().history(event)
+    }
+
+    fn events(&self) -> Vec<LatencyEvent> {
+        self.statistics.spikes().events()
+    }
+
+    fn reset(&self, event: Option<&[u8]>) -> usize {
+        self.statistics.spikes().reset(event)
+    }
+
+    fn histogram(&self, number: u16) -> Option<LatencyHistogram> {
+        let totals = self.statistics.command_since_reset(number)?;
+        let call_count = totals.calls();
+        (0 < call_count).then(|| LatencyHistogram { call_count, cumulative: cumulative_us(&totals.buckets) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Inputs, load};
+    use crate::statistics::Finished;
+    use commands::run::{Engine, Scratch, resolve, run};
+    use commands::{Session, table};
+    use env::{RealClock, RealDisk, RealEntropy};
+    use node::{MemoryLimit, MemoryPolicy, Options};
+    use wire::args::Ranges;
+    use wire::request::{Limits, Login, RequestParser};
+
+    fn host(dir: &std::path::Path) -> ServerHost {
+        let memory = MemoryLimit {
+            bytes_max: 0,
+            policy: MemoryPolicy::Spill,
+            samples: 5,
+            lfu_log_factor: 10,
+            lfu_decay_minutes: 1,
+        };
+        let options = Options {
+            partition_count: 4,
+            segment_bytes: 1 << 20,
+            sync: journal::SyncMode::Os,
+            memory,
+            checkpoint_bytes: 1 << 20,
+            fatal: Box::new(|error| panic!("{error}")),
+        };
+        let disk = Arc::new(RealDisk::open(dir).expect("a temporary folder"));
+        let node = Node::open(disk, Arc::new(RealClock::new()), &RealEntropy, options, &()).expect("an empty folder");
+        let settings = Arc::new(load(Inputs::default()).expect("defaults are sound").settings);
+        let statistics = Arc::new(Statistics::new(&settings));
+        ServerHost::new(Arc::new(node), settings, Arc::new(ClientRegistry::new()), statistics)
+    }
+
+    fn command(host: &ServerHost, session: &mut Session, line: &str) -> String {
+        let (line, mut ranges) = (format!("{line}\r\n"), Ranges::new());
+        RequestParser::new().parse(line.as_bytes(), &Limits::standard(Login::Done), &mut ranges).expect("a command");
+        let args = ranges.args(line.as_bytes());
+        let engine = Engine { keyspace: &host.node.keyspace, journal: &host.node.journal, host };
+        let (mut out, mut scratch) = (Vec::new(), Scratch::default());
+        let resolved = resolve(&args).expect("a command there is");
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let client = host.clients.register(address, address, &std::io::stdin(), usize::MAX).expect("there is room");
+        let timer = host.statistics.timer();
+        run(engine, resolved, session, args, &host.node.moment(), &mut out, &mut scratch);
+        let is_error = out.starts_with(b"-");
+        let finished = Finished { resolved: &resolved, args: &args, client: &client, reply: &out, is_error };
+        host.statistics.finish(timer, &finished);
+        host.statistics.count_lookups(scratch.lookups);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    fn info(host: &ServerHost, section: &str) -> String {
+        let mut out = Vec::new();
+        host.info(&[section.as_bytes()], &mut out);
+        String::from_utf8(out).expect("INFO is text")
+    }
+
+    #[test]
+    fn info_tells_what_the_node_holds_and_what_was_read_until_a_reset() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (host, mut session) = (host(dir.path()), Session::new(1, true));
+        for line in ["set a 1", "set b 2 ex 100", "get a", "get nokey", "select 3", "set c 3"] {
+            command(&host, &mut session, line);
+        }
+        let keyspace = info(&host, "keyspace");
+        assert!(keyspace.contains("db0:keys=2,expires=1,"), "{keyspace}");
+        assert!(keyspace.contains("db3:keys=1,expires=0,"), "{keyspace}");
+        assert!(info(&host, "stats").contains("keyspace_hits:1\r\nkeyspace_misses:1\r\n"));
+        command(&host, &mut session, "config resetstat");
+        assert!(info(&host, "stats").contains("keyspace_hits:0\r\nkeyspace_misses:0\r\n"));
+        let memory = host.memory();
+        assert_eq!((memory.key_count, memory.tables.len()), (3, 2));
+        assert!(memory.table_bytes() < memory.used_bytes);
+    }
+
+    #[test]
+    fn changes_are_counted_until_a_checkpoint_has_them() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (host, mut session) = (host(dir.path()), Session::new(1, true));
+        let changes = |count: u64| format!("rdb_changes_since_last_save:{count}\r\n");
+        for line in ["set a 1", "get a", "setbit b 0 1", "setbit b 0 1", "mset a 2", "del nokey"] {
+            command(&host, &mut session, line);
+        }
+        assert!(info(&host, "persistence").contains(&changes(3)));
+        host.node.checkpoint_all(false).expect("a checkpoint");
+        assert!(info(&host, "persistence").contains(&changes(0)));
+        command(&host, &mut session, "del a");
+        assert!(info(&host, "persistence").contains(&changes(1)));
+    }
+
+    #[test]
+    fn every_line_of_info_is_a_heading_a_field_or_empty() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let all = info(&host(dir.path()), "everything");
+        for line in all.strip_suffix("\r\n").expect("lines end").split("\r\n") {
+            assert!(line.is_empty() || line.starts_with("# ") || line.contains(':'), "{line:?}");
+        }
+        let mut names: Vec<&str> = all.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "no field is there twice");
+    }
+
+    #[test]
+    fn a_password_is_asked_for_once_there_is_one() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (host, mut session) = (host(dir.path()), Session::new(1, true));
+        assert!(!host.needs_password());
+        assert!(host.authenticate(b"default", b"anything"));
+        assert_eq!(command(&host, &mut session, "config set requirepass hush"), "+OK\r\n");
+        assert!(host.needs_password());
+        assert!(host.authenticate(b"default", b"hush"));
+        assert!(!host.authenticate(b"default", b"hus"));
+        assert!(!host.authenticate(b"somebody", b"hush"));
+        assert_eq!(command(&host, &mut Session::new(2, false), "get a"), "-NOAUTH Authentication required.\r\n");
+        assert!(command(&host, &mut session, "config set a b").starts_with("-ERR Unknown option"));
+    }
+
+    #[test]
+    fn calls_show_in_histograms_and_statistics() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (host, mut session) = (host(dir.path()), Session::new(1, true));
+        let number = table::number_of_name(b"get").expect("there is GET");
+        assert_eq!(host.histogram(number), None);
+        for _ in 0..3 {
+            command(&host, &mut session, "get a");
+        }
+        let histogram = host.histogram(number).expect("it was called");
+        assert_eq!((histogram.call_count, histogram.cumulative.last().map(|(_, calls)| *calls)), (3, Some(3)));
+        assert!(info(&host, "commandstats").contains("cmdstat_get:calls=3,usec="));
+        assert!(info(&host, "latencystats").contains("latency_percentiles_usec_get:p50="));
+        assert!(info(&host, "stats").contains("total_commands_processed:3\r\n"));
+    }
+
+    #[test]
+    fn secrets_are_the_same_only_when_they_are() {
+        assert!(is_same_secret(b"", b""));
+        assert!(is_same_secret(b"abc", b"abc"));
+        for other in [&b"abd"[..], b"ab", b"abcd", b""] {
+            assert!(!is_same_secret(b"abc", other));
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! `larder serve`: opens the node, listens, serves, and stops cleanly.
+//!
+//! ```text
+//! open data directory ─► threads ─► listeners ─► … ─► SIGTERM or SHUTDOWN ─► connections closed ─► checkpoint ─► journal closed
+//! ```
+//!
+//! Deliberately not here: what a connection does (`connection.rs`), what settings mean (`config`).
+
+use crate::admin;
+use crate::clients::ClientRegistry;
+use crate::config::{ClientClass, Loaded, LogLevel, MaxmemoryPolicy, SettingId, Settings, SyncMode};
+use crate::exit::{self, Exit};
+use crate::host::ServerHost;
+use crate::listener;
+use crate::logging;
+use crate::metrics::MetricsSource;
+use crate::statistics::Statistics;
+use commands::Host;
+use env::{Disk, RealClock, RealDisk, RealEntropy};
+use node::{MemoryLimit, MemoryPolicy, Node, OpenError, Options, Progress};
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+/// Journal bytes after which checkpoints are written, if the last ones were no larger: bounds a restart's replay.
+const CHECKPOINT_BYTES: u64 = 256 << 20;
+/// How long connections get to finish the command in hand when the server stops.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// Everything connections share.
+pub struct Server {
+    /// The data.
+    pub node: Arc<Node>,
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// Who is connected.
+    pub clients: Arc<ClientRegistry>,
+    /// What was counted.
+    pub statistics: Arc<Statistics>,
+    host: ServerHost,
+    output_bytes_max: OnGeneration,
+    stopping: Notify,
+    stop_checkpoint: Mutex<Option<bool>>,
+    pub(crate) listeners: Mutex<Vec<(SocketAddr, tokio::task::AbortHandle)>>,
+}
+
+/// A number computed from settings, kept until one of them changes.
+#[derive(Default)]
+struct OnGeneration {
+    generation_next: AtomicU64,
+    value: AtomicU64,
+}
+
+impl OnGeneration {
+    fn get(&self, settings: &Settings, compute: impl FnOnce() -> u64) -> u64 {
+        let wanted = settings.generation() + 1;
+        if self.generation_next.load(Ordering::Acquire) != wanted {
+            self.value.store(compute(), Ordering::Relaxed);
+            self.generation_next.store(wanted, Ordering::Release);
+        }
+        self.value.load(Ordering::Relaxed)
+    }
+}
+
+impl Server {
+    /// The node as commands see it.
+    pub fn host(&self) -> &dyn Host {
+        &self.host
+    }
+
+    /// Whether a new connection must AUTH first.
+    pub fn needs_password(&self) -> bool {
+        self.host.needs_password()
+    }
+
+    /// Bytes of unread replies at which a normal connection is closed; 0 is no limit.
+    #[inline]
+    pub fn output_bytes_max(&self) -> usize {
+        let compute = || self.settings.output_limit(ClientClass::Normal).hard_bytes;
+        self.output_bytes_max.get(&self.settings, compute) as usize
+    }
+
+    /// Stops the server, with a last checkpoint or without.
+    pub fn stop(&self, checkpoint: bool) {
+        self.stop_checkpoint.lock().get_or_insert(checkpoint);
+        self.stopping.notify_one();
+    }
+}
+
+fn memory_limit(settings: &Settings) -> MemoryLimit {
+    let policy = match settings.maxmemory_policy() {
+        MaxmemoryPolicy::Spill => MemoryPolicy::Spill,
+        MaxmemoryPolicy::NoEviction => MemoryPolicy::NoEviction,
+        MaxmemoryPolicy::AllkeysLru => MemoryPolicy::AllKeysLru,
+        MaxmemoryPolicy::VolatileLru => MemoryPolicy::VolatileLru,
+        MaxmemoryPolicy::AllkeysLfu => MemoryPolicy::AllKeysLfu,
+        MaxmemoryPolicy::VolatileLfu => MemoryPolicy::VolatileLfu,
+        MaxmemoryPolicy::AllkeysRandom => MemoryPolicy::AllKeysRandom,
+        MaxmemoryPolicy::VolatileRandom => MemoryPolicy::VolatileRandom,
+        MaxmemoryPolicy::VolatileTtl => MemoryPolicy::VolatileTtl,
+    };
+    MemoryLimit {
+        bytes_max: settings.memory_bytes_max(),
+        policy,
+        samples: settings.eviction_samples() as u32,
+        lfu_log_factor: settings.lfu_log_factor(),
+        lfu_decay_minutes: settings.lfu_decay_minutes(),
+    }
+}
+
+fn journal_sync(mode: SyncMode) -> journal::SyncMode {
+    match mode {
+        SyncMode::Always => journal::SyncMode::Always,
+        SyncMode::EverySec => journal::SyncMode::EverySec,
+        SyncMode::Os => journal::SyncMode::Os,
+    }
+}
+
+/// Runs the server until it is told to stop.
+pub fn serve(loaded: Loaded) -> Exit {
+    let settings = Arc::new(loaded.settings);
+    let log = logging::start(settings.log_format(), settings.log_level());
+    settings.on_change(SettingId::of("log-level"), move |value| {
+        log.set_level(LogLevel::of(value));
+        Ok(())
+    });
+    for warning in loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let node = match open_node(&settings) {
+        Ok(node) => Arc::new(node),
+        Err(error) => {
+            tracing::error!("{error}");
+            return exit_of(&error);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            return Exit::Failed;
+        }
+    };
+    let running = Arc::clone(&node).start();
+    let (exit, checkpoint) = runtime.block_on(serve_node(node, settings));
+    runtime.shutdown_timeout(DRAIN);
+    match running.stop(checkpoint) {
+        Ok(()) => exit,
+        Err(error) => {
+            tracing::error!(%error, "the last checkpoint was not written; nothing is lost, the next start takes longer");
+            exit
+        }
+    }
+}
+
+fn open_node(settings: &Settings) -> Result<Node, OpenError> {
+    let data_dir = settings.data_dir();
+    let io = |source| OpenError::Io { op: "open", file: data_dir.display().to_string(), source };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&data_dir).map_err(io)?);
+    let options = Options {
+        partition_count: settings.partition_count(),
+        segment_bytes: settings.segment_bytes(),
+        sync: journal_sync(settings.sync()),
+        memory: memory_limit(settings),
+        checkpoint_bytes: CHECKPOINT_BYTES,
+        fatal: Box::new(|error| exit::stop(Exit::SyncFailed, &error.to_string())),
+    };
+    let started = Instant::now();
+    let told = Told { last: Mutex::new(started) };
+    let node = Node::open(disk, Arc::new(RealClock::new()), &RealEntropy, options, &told)?;
+    if let Some(torn) = &node.recovered.torn {
+        tracing::warn!(?torn, "the journal's unfinished end was cut off");
+    }
+    let milliseconds = started.elapsed().as_millis() as u64;
+    tracing::info!(dir = %data_dir.display(), replayed = node.recovered.records, milliseconds, "data directory open");
+    Ok(node)
+}
+
+/// Tells the log once a second how opening gets on.
+struct Told {
+    last: Mutex<Instant>,
+}
+
+impl Told {
+    fn tell(&self, what: &str, done: u64, total: u64) {
+        const INTERVAL: Duration = Duration::from_secs(1);
+        let mut last = self.last.lock();
+        if last.elapsed() >= INTERVAL {
+            *last = Instant::now();
+            tracing::info!("opening: {what} {}%", 100 * done.min(total) / total.max(1));
+        }
+    }
+}
+
+impl Progress for Told {
+    fn checkpoints(&self, done: u64, total: u64) {
+        self.tell("loading checkpoints", done, total);
+    }
+
+    fn journal(&self, done_bytes: u64, total_bytes: u64) {
+        self.tell("replaying the journal", done_bytes, total_bytes);
+    }
+}
+
+/// The exit status that says why a data directory could not be opened.
+pub fn exit_of(error: &OpenError) -> Exit {
+    match error {
+        OpenError::Lock(env::LockError::Held { .. }) => Exit::DataDirLocked,
+        OpenError::Lock(env::LockError::Io { .. }) | OpenError::Io { .. } => Exit::DataDirUnusable,
+        OpenError::Corrupt { .. } => Exit::DataCorrupt,
+        OpenError::Format { .. } => Exit::DataDirVersion,
+        OpenError::Journal(error) => match error {
+            journal::Error::Corrupt { .. } | journal::Error::Visitor { .. } => Exit::DataCorrupt,
+            journal::Error::FormatUnknown { .. } => Exit::DataDirVersion,
+            journal::Error::SyncFailed { .. } | journal::Error::WriteFailed { .. } => Exit::SyncFailed,
+            _ => Exit::DataDirUnusable,
+        },
+    }
+}
+
+async fn serve_node(node: Arc<Node>, settings: Arc<Settings>) -> (Exit, bool) {
+    let statistics = Arc::new(Statistics::new(&settings));
+    let clients = Arc::new(ClientRegistry::new());
+    let host = ServerHost::new(Arc::clone(&node), Arc::clone(&settings), Arc::clone(&clients), Arc::clone(&statistics));
+    let server = Arc::new(Server {
+        node,
+        settings,
+        clients,
+        statistics,
+        host,
+        output_bytes_max: OnGeneration::default(),
+        stopping: Notify::new(),
+        stop_checkpoint: Mutex::new(None),
+        listeners: Mutex::new(Vec::new()),
+    });
+    follow_settings(&server);
+    if let Err(exit) = listen(&server).await {
+        return (exit, true);
+    }
+    let exit = wait_for_stop(&server).await;
+    server.clients.close_all();
+    let checkpoint = server.stop_checkpoint.lock().unwrap_or(true);
+    (exit, checkpoint)
+}
+
+async fn listen(server: &Arc<Server>) -> Result<(), Exit> {
+    let refused = |(address, error): (SocketAddr, std::io::Error)| {
+        tracing::error!(%address, %error, "cannot listen; is another server running there?");
+        Exit::AddressUnavailable
+    };
+    let settings = &server.settings;
+    if settings.admin_port() != 0 {
+        let source: Arc<dyn MetricsSource> = Arc::new(crate::host::NodeMetrics::new(server));
+        let listeners = admin::bind(&settings.admin_addresses(), settings.admin_port()).await.map_err(refused)?;
+        for listener in listeners {
+            tokio::spawn(admin::serve(listener, Arc::clone(&source)));
+        }
+    }
+    listener::listen(server, settings.port()).map_err(refused)?;
+    let sweeper = Arc::clone(server);
+    tokio::spawn(async move { listener::sweep(sweeper).await });
+    Ok(())
+}
+
+/// Settings that take effect while the server runs.
+fn follow_settings(server: &Arc<Server>) {
+    let settings = &server.settings;
+    for name in [
+        SettingId::of("maxmemory"),
+        SettingId::of("maxmemory-policy"),
+        SettingId::of("maxmemory-samples"),
+        SettingId::of("lfu-log-factor"),
+        SettingId::of("lfu-decay-time"),
+    ] {
+        let (node, weak) = (Arc::clone(&server.node), Arc::downgrade(&server.settings));
+        settings.on_change(name, move |_| {
+            if let Some(settings) = weak.upgrade() {
+                node.set_memory_limit(memory_limit(&settings));
+            }
+            Ok(())
+        });
+    }
+    let (node, weak) = (Arc::clone(&server.node), Arc::downgrade(&server.settings));
+    settings.on_change(SettingId::of("sync"), move |_| {
+        if let Some(settings) = weak.upgrade() {
+            node.journal.set_sync_mode(journal_sync(settings.sync()));
+        }
+        Ok(())
+    });
+    server.node.keyspace.set_keeps_ended(settings.import_mode() != 0);
+    let node = Arc::clone(&server.node);
+    settings.on_change(SettingId::of("import-mode"), move |value| {
+        node.keyspace.set_keeps_ended(value.number != 0);
+        Ok(())
+    });
+    let weak = Arc::downgrade(server);
+    settings.on_change(SettingId::of("port"), move |value| {
+        let Some(server) = weak.upgrade() else { return Ok(()) };
+        let port = u16::try_from(value.number).map_err(|_| "Unable to listen on this port".to_owned())?;
+        listener::listen(&server, port).map_err(|_| "Unable to listen on this port".to_owned())
+    });
+    let weak = Arc::downgrade(server);
+    settings.on_change(SettingId::of("bind"), move |_| {
+        let Some(server) = weak.upgrade() else { return Ok(()) };
+        listener::listen(&server, server.settings.port())
+            .map_err(|_| "Failed to bind to specified addresses.".to_owned())
+    });
+}
+
+async fn wait_for_stop(server: &Server) -> Exit {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return Exit::Failed;
+    };
+    tokio::select! {
+        _ = term.recv() => tracing::info!("stopping on SIGTERM"),
+        _ = int.recv() => tracing::info!("stopping on SIGINT"),
+        () = server.stopping.notified() => tracing::info!("stopping on SHUTDOWN"),
+    }
+    Exit::Success
+}

@@ -1,0 +1,186 @@
+//! The arguments of one command: where they lie, and reading them.
+//!
+//! Deliberately not owners of argument bytes: [`Ranges`] only remembers places in the connection's receive buffer,
+//! so a command is executed straight from the bytes the kernel delivered. The one exception is a command typed by
+//! hand with quotes, whose unquoted arguments are kept in a side buffer.
+//!
+//! Invariants:
+//! - every range lies inside the bytes it was parsed from: the command's own bytes, or the side buffer;
+//! - ranges are relative to the first byte of the command, so the buffer may be moved between calls.
+
+/// Ranges kept allocated between commands; a larger list is given back when the next command begins.
+const RANGES_KEPT_COUNT_MAX: usize = 1024;
+/// Bytes of the side buffer kept allocated between commands.
+const INLINE_KEPT_BYTES_MAX: usize = 16 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ArgRange {
+    pub offset: usize,
+    pub bytes: usize,
+}
+
+/// Where the arguments of one command lie. Filled by `RequestParser::parse` and reused from command to command.
+///
+/// # Cost
+/// 16 bytes an argument, allocated as arguments arrive and never from a count a client merely announced.
+#[derive(Debug, Default)]
+pub struct Ranges {
+    places: Vec<ArgRange>,
+    /// Arguments of an inline command, unquoted, one after the other; empty for any other command.
+    unquoted: Vec<u8>,
+    is_inline: bool,
+}
+
+impl Ranges {
+    /// An empty list; allocates nothing.
+    pub fn new() -> Self {
+        Ranges::default()
+    }
+
+    /// How many arguments the command has, its name included.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The arguments themselves. `command` starts at the first byte of the command, as it did for the parser, and
+    /// holds at least the bytes that `Parsed::Command` named.
+    ///
+    /// # Panics
+    /// On use of an argument that `command` is too short for.
+    #[inline]
+    pub fn args<'a>(&'a self, command: &'a [u8]) -> Args<'a> {
+        let source = if self.is_inline { &self.unquoted[..] } else { command };
+        Args { source, places: &self.places }
+    }
+
+    /// Forgets the previous command.
+    #[inline]
+    pub(crate) fn begin(&mut self) {
+        self.places.clear();
+        if self.places.capacity() > RANGES_KEPT_COUNT_MAX {
+            self.places.shrink_to(RANGES_KEPT_COUNT_MAX);
+        }
+        if self.is_inline {
+            self.begin_after_inline();
+        }
+    }
+
+    #[cold]
+    fn begin_after_inline(&mut self) {
+        self.is_inline = false;
+        self.unquoted.clear();
+        self.unquoted.shrink_to(INLINE_KEPT_BYTES_MAX);
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, offset: usize, bytes: usize) {
+        self.places.push(ArgRange { offset, bytes });
+    }
+
+    /// From here on, up to the next `begin`, arguments lie in the side buffer.
+    pub(crate) fn begin_inline(&mut self) -> &mut Vec<u8> {
+        assert!(self.places.is_empty(), "an inline command starts without arguments");
+        self.is_inline = true;
+        &mut self.unquoted
+    }
+
+    /// Ends an argument that was appended to the side buffer from `offset` on.
+    pub(crate) fn push_inline(&mut self, offset: usize) {
+        assert!(self.is_inline);
+        self.push(offset, self.unquoted.len() - offset);
+    }
+
+    pub(crate) fn unquoted(&mut self) -> &mut Vec<u8> {
+        &mut self.unquoted
+    }
+}
+
+/// The arguments of one command, the command's name first. A cheap copyable view.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    source: &'a [u8],
+    places: &'a [ArgRange],
+}
+
+impl<'a> Args<'a> {
+    /// How many arguments there are, the command's name included.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The argument at `index`, counted from 0 (the command's name), or `None` past the end.
+    #[inline]
+    pub fn nth(&self, index: usize) -> Option<&'a [u8]> {
+        self.places.get(index).map(|range| self.bytes_of(*range))
+    }
+
+    /// The argument at `index`, where the command's arity says there is one.
+    ///
+    /// # Panics
+    /// Past the end.
+    #[inline]
+    pub fn at(&self, index: usize) -> &'a [u8] {
+        self.bytes_of(self.places[index])
+    }
+
+    /// The arguments from `index` on; none when there are fewer.
+    #[inline]
+    #[must_use]
+    pub fn skip(&self, index: usize) -> Args<'a> {
+        Args { source: self.source, places: self.places.get(index..).unwrap_or_default() }
+    }
+
+    /// All arguments in order.
+    #[inline]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + Clone + use<'a> {
+        let args = *self;
+        self.places.iter().map(move |range| args.bytes_of(*range))
+    }
+
+    #[inline]
+    fn bytes_of(&self, range: ArgRange) -> &'a [u8] {
+        &self.source[range.offset..range.offset + range.bytes]
+    }
+}
+
+impl std::fmt::Debug for Args<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(|arg| arg.escape_ascii().to_string())).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_from_the_command_bytes() {
+        let mut ranges = Ranges::new();
+        ranges.push(2, 3);
+        ranges.push(0, 0);
+        let args = ranges.args(b"..get");
+        assert_eq!(args.count(), 2);
+        assert_eq!(args.nth(0), Some(&b"get"[..]));
+        assert_eq!(args.at(1), b"");
+        assert_eq!(args.nth(2), None);
+        assert_eq!(args.skip(1).iter().collect::<Vec<_>>(), [b""]);
+        assert_eq!(args.skip(9).count(), 0);
+        assert_eq!(format!("{args:?}"), r#"["get", ""]"#);
+    }
+
+    #[test]
+    fn a_huge_list_is_given_back_when_the_next_command_begins() {
+        let mut ranges = Ranges::new();
+        for _ in 0..RANGES_KEPT_COUNT_MAX * 4 {
+            ranges.push(0, 0);
+        }
+        ranges.begin();
+        assert_eq!(ranges.count(), 0);
+        assert!(ranges.places.capacity() <= RANGES_KEPT_COUNT_MAX);
+        ranges.begin_inline().resize(INLINE_KEPT_BYTES_MAX * 4, b'x');
+        ranges.begin();
+        assert!(ranges.unquoted.capacity() <= INLINE_KEPT_BYTES_MAX);
+    }
+}

@@ -1,0 +1,277 @@
+"""redis-py used as an application would: sync, asyncio, RESP2 and RESP3. Every command of strings, bitmaps, hashes,
+keys, connection and server that redis-py has a method for, through that method, so that its reply parsers run too.
+
+What this deliberately is not: a test of each option of each command; the golden tests of `commands` hold those.
+"""
+
+import asyncio
+import time
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+FAR_FUTURE_S = 4_000_000_000
+
+
+class Mismatch(Exception):
+    """What was expected, and what came."""
+
+
+def expect(got, want):
+    """Refuses anything but `want`."""
+    if got != want:
+        raise Mismatch(f"expected {want!r}, got {got!r}")
+
+
+def refused(call, *words, error: str):
+    """The call must be answered with an error that starts with `error`."""
+    try:
+        got = call(*words)
+    except redis.RedisError as refusal:
+        if not str(refusal).startswith(error):
+            raise Mismatch(f"expected the error {error!r}, got {refusal!r}") from refusal
+        return
+    raise Mismatch(f"expected the error {error!r}, got {got!r}")
+
+
+def client(port: int, **options) -> redis.Redis:
+    """A client that does not hide a broken connection by trying again."""
+    return redis.Redis(port=port, retry=Retry(NoBackoff(), 0), **{"decode_responses": True} | options)
+
+
+def strings(r):
+    expect(r.set("s", "one", ex=100), True)
+    expect(r.set("s", "two", nx=True), None)
+    expect(r.set("s", "two", xx=True, get=True, keepttl=True), "one")
+    expect(90 < r.ttl("s") <= 100, True)
+    expect(r.getex("s", persist=True), "two")
+    expect(r.ttl("s"), -1)
+    expect(r.getdel("s"), "two")
+    expect(r.get("s"), None)
+    expect(r.mset({"a": "1", "b": "2", "{x}c": "3"}), True)
+    expect(r.mget("a", "none", "b", "{x}c"), ["1", None, "2", "3"])
+    expect(r.msetnx({"a": "0", "new": "0"}), False)
+    expect(r.exists("new"), 0)
+    expect([r.incr("a", 10), r.decr("b", 5), r.incrbyfloat("f", 1.5)], [11, -3, 1.5])
+    expect([r.append("t", "Hello"), r.append("t", " World")], [5, 11])
+    expect([r.strlen("t"), r.getrange("t", -5, -1), r.setrange("t", 6, "Redis")], [11, "World", 11])
+    expect(r.get("t"), "Hello Redis")
+    expect([r.setnx("t", "x"), r.getset("t", "y")], [False, "Hello Redis"])
+    r.mset({"l1": "ohmytext", "l2": "mynewtext"})
+    expect(r.lcs("l1", "l2"), "mytext")
+    expect(r.lcs("l1", "l2", len=True), 6)
+    refused(r.incr, "t", error="value is not an integer or out of range")
+
+
+def binary(r):
+    raw = client(r.connection_pool.connection_kwargs["port"], decode_responses=False)
+    every_byte = bytes(range(256)) * 300
+    expect(raw.set(b"\x00\r\n\xff", every_byte), True)
+    expect(raw.get(b"\x00\r\n\xff"), every_byte)
+    expect(list(raw.scan_iter(match=b"\x00*")), [b"\x00\r\n\xff"])
+    dumped = raw.dump(b"\x00\r\n\xff")
+    expect(raw.restore("copy", 0, dumped), b"OK")
+    expect(raw.get("copy"), every_byte)
+    big = b"larder" * 500_000
+    expect([raw.set("big", big), raw.strlen("big"), raw.get("big") == big], [True, len(big), True])
+
+
+def bitmaps(r):
+    expect([r.setbit("bits", 7, 1), r.setbit("bits", 7, 1), r.getbit("bits", 7), r.getbit("bits", 100)], [0, 1, 1, 0])
+    r.set("x", "foobar")
+    expect([r.bitcount("x"), r.bitcount("x", 1, 1), r.bitcount("x", 5, 30, "BIT")], [26, 6, 17])
+    expect([r.bitpos("x", 1), r.bitpos("x", 0), r.bitpos("x", 1, 2, -1, "BYTE")], [1, 0, 17])
+    r.set("y", "abcdef")
+    expect(r.bitop("AND", "z", "x", "y"), 6)
+    expect(r.get("z"), "`bc`ab")
+    field = (
+        r.bitfield("bf").incrby("i5", 100, 1).get("u4", 0).set("u8", "#1", 255).overflow("FAIL").incrby("u8", "#1", 1)
+    )
+    expect(field.execute(), [1, 0, 0, None])
+    expect(r.bitfield_ro("bf", "u8", "#1"), [255])
+
+
+def hashes(r):
+    expect(r.hset("h", mapping={"f1": "v1", "f2": "v2", "n": "5"}), 3)
+    expect(r.hgetall("h"), {"f1": "v1", "f2": "v2", "n": "5"})
+    expect([r.hget("h", "f1"), r.hget("h", "no"), r.hmget("h", "f1", "no")], ["v1", None, ["v1", None]])
+    expect([r.hincrby("h", "n", 2), r.hincrbyfloat("h", "n", 0.5)], [7, 7.5])
+    expect([r.hexists("h", "f1"), r.hlen("h"), r.hstrlen("h", "f2")], [True, 3, 2])
+    expect([sorted(r.hkeys("h")), sorted(r.hvals("h"))], [["f1", "f2", "n"], ["7.5", "v1", "v2"]])
+    expect([r.hsetnx("h", "f1", "x"), r.hdel("h", "f1", "no")], [0, 1])
+    expect(set(r.hrandfield("h", 2)), {"f2", "n"})
+    expect(sorted(map(tuple, zip(*[iter(flat(r.hrandfield("h", 5, withvalues=True)))] * 2, strict=True))),
+           [("f2", "v2"), ("n", "7.5")])  # fmt: skip
+    wide = {f"field:{index}": str(index) for index in range(2000)}
+    r.hset("wide", mapping=wide)
+    expect(dict(r.hscan_iter("wide", count=100)), wide)
+    expect(r.type("h"), "hash")
+    refused(r.get, "h", error="WRONGTYPE Operation against a key holding the wrong kind of value")
+
+
+def flat(reply) -> list:
+    """RESP3 answers pairs, RESP2 one list."""
+    return [word for item in reply for word in (item if isinstance(item, list) else [item])]
+
+
+def hash_expiry(r):
+    r.hset("h", mapping={"a": "1", "b": "2", "c": "3"})
+    expect(r.hexpire("h", 100, "a", "no"), [1, -2])
+    expect([0 < r.httl("h", "a")[0] <= 100, r.httl("h", "b", "no")], [True, [-1, -2]])
+    expect(r.hexpireat("h", FAR_FUTURE_S, "b"), [1])
+    expect([r.hexpiretime("h", "b"), r.hpexpiretime("h", "b")], [[FAR_FUTURE_S], [FAR_FUTURE_S * 1000]])
+    expect(r.hpersist("h", "a", "c"), [1, -1])
+    expect(r.hpexpire("h", 1, "c"), [1])
+    time.sleep(0.005)
+    expect([r.hget("h", "c"), r.hgetall("h")], [None, {"a": "1", "b": "2"}])
+    expect(r.hgetex("h", "a", ex=50), ["1"])
+    expect(r.hsetex("h", mapping={"d": "4"}, ex=60), 1)
+    expect([0 < r.httl("h", "a")[0] <= 50, 50 < r.httl("h", "d")[0] <= 60], [True, True])
+
+
+def keys(r):
+    r.mset({f"key:{index}": str(index) for index in range(500)})
+    r.hset("hash", "f", "v")
+    expect(r.dbsize(), 501)
+    expect(len(set(r.scan_iter(match="key:*", count=50))), 500)
+    expect(list(r.scan_iter(_type="hash")), ["hash"])
+    expect(sorted(r.keys("key:1?")), [f"key:1{digit}" for digit in range(10)])
+    expect(r.randomkey() in set(r.keys()), True)
+    expect([r.rename("key:0", "moved"), r.renamenx("moved", "key:1"), r.copy("moved", "copied")], [True, False, True])
+    expect([r.get("copied"), r.exists("moved", "copied", "none"), r.touch("moved", "none")], ["0", 2, 1])
+    expect([r.delete("moved", "none"), r.unlink("copied")], [1, 1])
+    expect(
+        [r.expire("key:2", 100), r.expire("key:2", 50, gt=True), r.expire("key:2", 50, lt=True)], [True, False, True]
+    )
+    expect([r.expireat("key:3", FAR_FUTURE_S), r.expiretime("key:3")], [True, FAR_FUTURE_S])
+    expect([r.pexpireat("key:3", FAR_FUTURE_S * 1000 + 7), r.pexpiretime("key:3")], [True, FAR_FUTURE_S * 1000 + 7])
+    expect([r.persist("key:3"), r.ttl("key:3"), r.pttl("none")], [True, -1, -2])
+    expect([r.pexpire("key:4", 1), time.sleep(0.01), r.exists("key:4")], [True, None, 0])
+    expect([r.object("encoding", "key:5"), r.object("refcount", "key:5")][0], "int")
+    expect(r.memory_usage("key:5") > 0, True)
+    expect([r.move("key:5", 3), r.exists("key:5")], [True, 0])
+    other = client(r.connection_pool.connection_kwargs["port"], db=3)
+    expect([other.get("key:5"), r.swapdb(0, 3), r.get("key:5"), r.dbsize()], ["5", True, "5", 1])
+    expect([r.flushdb(), other.dbsize() > 490, r.flushall(), other.dbsize()], [True, True, True, 0])
+
+
+def connection(r):
+    port = r.connection_pool.connection_kwargs["port"]
+    expect([r.ping(), r.echo("hello")], [True, "hello"])
+    with client(port, client_name="tester", single_connection_client=True) as named:
+        expect(named.client_getname(), "tester")
+        own_id = named.client_id()
+        expect(named.client_info()["name"], "tester")
+        listed = {entry["id"]: entry for entry in r.client_list()}
+        expect([listed[str(own_id)]["name"], listed[str(own_id)]["db"]], ["tester", "0"])
+        expect(r.client_kill_filter(_id=str(own_id)), 1)
+        try:
+            named.ping()
+        except redis.ConnectionError:
+            pass
+        else:
+            raise Mismatch("a killed client was answered")
+    expect([r.client_pause(20), r.client_unpause()], [True, "OK"])
+    expect(r.client_no_evict("ON"), "OK")
+    pipeline = r.pipeline(transaction=False)
+    for index in range(10_000):
+        pipeline.set(f"p:{index}", index)
+    expect(pipeline.execute(), [True] * 10_000)
+
+
+def no_touch(r):
+    expect([r.client_no_touch("ON"), r.client_no_touch("OFF")], ["OK", "OK"])
+
+
+def password(r):
+    port = r.connection_pool.connection_kwargs["port"]
+    r.config_set("requirepass", "secret")
+    try:
+        refused(client(port, protocol=2).ping, error="Authentication required")
+        refused(client(port, protocol=3).ping, error="HELLO must be called with the client already authenticated")
+        for protocol in 2, 3:
+            wrong = client(port, password="wrong", protocol=protocol)
+            refused(wrong.ping, error="invalid username-password pair or user is disabled.")
+        expect(client(port, password="secret").ping(), True)
+        expect(client(port, username="default", password="secret").ping(), True)
+    finally:
+        client(port, password="secret").config_set("requirepass", "")
+
+
+def server(r):
+    info = r.info()
+    for name in ("redis_version", "uptime_in_seconds", "connected_clients", "used_memory", "total_commands_processed",
+                 "tcp_port", "process_id", "role", "loading", "expired_keys", "maxmemory_policy"):  # fmt: skip
+        expect(name in info, True)
+    r.set("k", "v", ex=100)
+    expect([r.info("keyspace")["db0"]["keys"], r.info("keyspace")["db0"]["expires"]], [1, 1])
+    r.config_resetstat()
+    expect("cmdstat_set" in r.info("commandstats"), False)
+    was = r.config_get("maxmemory-policy")["maxmemory-policy"]
+    expect(r.config_set("maxmemory-policy", "allkeys-lru"), True)
+    expect(r.config_get("maxmemory*")["maxmemory-policy"], "allkeys-lru")
+    r.config_set("maxmemory-policy", was)
+    expect(r.command_count() > 100, True)
+    expect(r.command()["get"]["arity"], 2)
+    expect(r.command_getkeys("MSET", "a", "1", "b", "2"), ["a", "b"])
+    seconds, micros = r.time()
+    expect([abs(seconds - time.time()) < 5, 0 <= micros < 1_000_000], [True, True])
+    expect(r.bgsave() in (True, "Background saving started"), True)
+    expect([r.lastsave().timestamp() > 0, r.wait(0, 0)], [True, 0])
+    r.config_set("slowlog-log-slower-than", 0)
+    r.get("k")
+    expect(r.slowlog_len() > 0, True)
+    expect(any(b"k" in bytes(entry["command"]) for entry in r.slowlog_get(10)), True)
+    expect(r.slowlog_reset(), True)
+    r.config_set("slowlog-log-slower-than", 10_000)
+    with r.monitor() as monitor:
+        r.set("watched", 'a "b"')
+        shown = next(shown for shown in monitor.listen() if shown["command"].startswith("SET"))
+        expect([shown["db"], shown["command"], shown["client_type"]], [0, 'SET watched a "b"', "tcp"])
+    refused(r.execute_command, "NOSUCH", "a", error="unknown command 'NOSUCH', with args beginning with: 'a'")
+
+
+def resp3_types(r):
+    three = client(r.connection_pool.connection_kwargs["port"], protocol=3)
+    three.hset("h", mapping={"a": "1"})
+    expect(three.execute_command("HELLO", 3)["proto"], 3)
+    expect(three.execute_command("HGETALL", "h"), {"a": "1"})
+    expect(three.execute_command("CONFIG", "GET", "maxmemory-policy").keys(), {"maxmemory-policy"})
+    expect(three.execute_command("GET", "none"), None)
+    expect(three.execute_command("HRANDFIELD", "h", 1, "WITHVALUES"), [["a", "1"]])
+
+
+async def asyncio_client(port: int, protocol: int):
+    """Fifty tasks on one pool, each with keys of its own."""
+    async with redis.asyncio.Redis(port=port, protocol=protocol, decode_responses=True, max_connections=50) as r:
+
+        async def work(task: int):
+            for step in range(40):
+                key = f"async:{task}:{step}"
+                await r.set(key, step, ex=1000)
+                await r.hset(f"async:{task}", key, step)
+                expect(await r.get(key), str(step))
+                expect(await r.incr(key), step + 1)
+            expect(await r.hlen(f"async:{task}"), 40)
+
+        await asyncio.gather(*(work(task) for task in range(50)))
+        expect(await r.dbsize(), 50 * 41)
+        found = [key async for key in r.scan_iter(match="async:7:*", count=500)]
+        expect(len(set(found)), 40)
+        async with r.pipeline(transaction=False) as pipeline:
+            expect(await pipeline.set("x", 1).incr("x").get("x").execute(), [True, 2, "2"])
+
+
+def asyncio_resp2(r):
+    asyncio.run(asyncio_client(r.connection_pool.connection_kwargs["port"], 2))
+
+
+def asyncio_resp3(r):
+    asyncio.run(asyncio_client(r.connection_pool.connection_kwargs["port"], 3))
+
+
+BOTH_PROTOCOLS = (strings, binary, bitmaps, hashes, hash_expiry, keys, connection, no_touch, password, server)
+ONCE = (resp3_types, asyncio_resp2, asyncio_resp3)
+NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch)

@@ -1,0 +1,112 @@
+"""A writer of `crash_rounds.py`: one connection that writes random bursts until the server is gone, and remembers
+exactly which replies it read.
+
+What this deliberately is not: a judge. It records; `crash_audit.py` compares after the restart.
+"""
+
+import random
+import time
+
+from crash_model import Model
+from resp import Closed, Connection, Refused, encode
+
+COUNTERS = [b"shared:n:%d" % index for index in range(8)]
+TOGETHER = [b"shared:m:%d" % index for index in range(8)]
+BURSTS = (1, 1, 1, 4, 16, 64)
+
+
+def now_ms() -> int:
+    """Wall time, the same clock the server on this machine reads."""
+    return time.time_ns() // 1_000_000
+
+
+class Writer:
+    """What one writer sent, what was acknowledged, and what it was shown."""
+
+    def __init__(self, index: int, field_ttls: bool):
+        self.index = index
+        self.model = Model(f"w{index}", field_ttls)
+        self.acked_count = 0
+        self.forget()
+
+    def forget(self):
+        """Starts a round: what is shared counts from the state just audited."""
+        self.counts_sent = dict.fromkeys(COUNTERS, 0)
+        self.counts_acked = dict.fromkeys(COUNTERS, 0)
+        self.counts_seen = dict.fromkeys(COUNTERS, 0)
+        self.tokens = []  # Those that may come last: the newest acknowledged and every one in flight.
+        self.token_acked = False  # Whether `tokens[0]` is acknowledged.
+        self.complaints = []
+        self.refused = None
+
+    def run(self, port: int, rng: random.Random):
+        """Writes until the connection breaks or the server refuses a write."""
+        try:
+            connection = Connection(port)
+            while self.refused is None:
+                self._burst(connection, [self._step(rng) for _ in range(rng.choice(BURSTS))])
+        except ConnectionError:
+            pass
+
+    def _burst(self, connection, steps):
+        connection.send(b"".join(data for data, _ in steps))
+        for _, settle in steps:
+            reply = connection.read()
+            if isinstance(reply, Refused):
+                self.refused = reply
+                raise Closed("refused")
+            settle(reply)
+            self.acked_count += 1
+
+    def _step(self, rng):
+        """One command, already noted as sent: its bytes, and the function that takes its reply."""
+        kinds = (self._own, self._count, self._look, self._together, self._glance)
+        return rng.choices(kinds, (80, 8, 4, 5, 3))[0](rng)
+
+    def _own(self, rng):
+        op = self.model.next_op(rng, now_ms())
+        self.model.fly(op)
+
+        def settle(reply):
+            if op.reply is not None and reply != op.reply:
+                self.complaints.append(f"{op.words[:3]}: replied {reply!r}, not {op.reply!r}")
+            self.model.land(op)
+
+        return encode(*op.words), settle
+
+    def _count(self, rng):
+        key = rng.choice(COUNTERS)
+        self.counts_sent[key] += 1
+
+        def settle(reply):
+            self.counts_acked[key] += 1
+            self.counts_seen[key] = max(self.counts_seen[key], reply)
+
+        return encode("INCR", key), settle
+
+    def _look(self, rng):
+        """What a reader was shown of another's write must survive as well."""
+        key = rng.choice(COUNTERS)
+
+        def settle(reply):
+            self.counts_seen[key] = max(self.counts_seen[key], int(reply or 0))
+
+        return encode("GET", key), settle
+
+    def _together(self, _rng):
+        self.model.serial += 1
+        token = b"%d/%d" % (self.index, self.model.serial)
+        self.tokens.append(token)
+
+        def settle(_reply):
+            del self.tokens[: self.tokens.index(token)]
+            self.token_acked = True
+
+        return encode("MSET", *(word for key in TOGETHER for word in (key, token))), settle
+
+    def _glance(self, _rng):
+        def settle(reply):
+            if len(set(reply)) != 1:
+                self.complaints.append(f"MGET saw half an MSET: {reply}")
+
+        return encode("MGET", *TOGETHER), settle
