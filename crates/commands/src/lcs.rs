@@ -119,7 +119,7 @@ impl<'s> Table<'s> {
     }
 }
 
-/// LCS key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]
+/// `LCS key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]`
 pub(crate) fn lcs(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (a, b) = strings(call)?;
     let wanted = Wanted::parse(call)?;

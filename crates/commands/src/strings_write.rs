@@ -34,7 +34,7 @@ fn ensure_length(host: &dyn Host, bytes: Option<usize>) -> Result<(), Error> {
     }
 }
 
-/// SET key value [NX | XX | IFEQ value | IFVER version] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]
+/// `SET key value [NX | XX | IFEQ value | IFVER version] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
 pub(crate) fn set(call: &mut Call<'_>) -> Result<Flow, Error> {
     if call.arg_count() > 3 {
         return set_with_options(call);

@@ -50,7 +50,7 @@ pub(crate) enum Registered {
 }
 
 impl Waiters {
-    /// Registers `waker` unless `done` holds now. `done` is asked under the lock that [`Waiters::wake`] takes after the
+    /// Registers `waker` unless `done` holds now. `done` is asked under the lock that [`Waiters::reach`] takes after the
     /// frontier moved, so no wake-up is lost.
     pub(crate) fn register(&self, end: Position, waker: &Waker, done: impl FnOnce() -> bool) -> Registered {
         let mut group = self.group.lock();
