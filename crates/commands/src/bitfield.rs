@@ -7,7 +7,7 @@ use crate::bits::bit_offset;
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use base::number::parse_i64;
-use keyspace::{Stop, Tx};
+use keyspace::{Event, Stop, Tx};
 use smallvec::SmallVec;
 
 /// Bytes that 64 bits may touch.
@@ -204,11 +204,17 @@ fn run(call: &mut Call<'_>, steps: &[Step]) -> Result<Flow, Error> {
         call.tx.patch_string(key, end - 1, &[0])?;
     }
     call.reply.array(steps.len());
+    let mut is_written = false;
     for step in steps {
-        match run_step(&mut call.tx, key, step)? {
+        let answer = run_step(&mut call.tx, key, step)?;
+        is_written |= answer.is_some() && step.action != Action::Get;
+        match answer {
             Some(number) => call.reply.integer(number as i64),
             None => call.reply.null(),
         }
+    }
+    if is_written {
+        call.notify(Event::String, "setbit", key);
     }
     Ok(Flow::Done)
 }

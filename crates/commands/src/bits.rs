@@ -9,6 +9,7 @@ use crate::strings_read::{clamp, clamp_ordered};
 use crate::strings_write::is_length_allowed;
 use crate::{bitfield, bits_op};
 use base::number::parse_i64;
+use keyspace::Event;
 
 const READ: Spec = Spec {
     name: "",
@@ -134,6 +135,7 @@ fn setbit(call: &mut Call<'_>) -> Result<Flow, Error> {
         let mask = 0x80 >> (at & 7);
         let byte = if bit { byte | mask } else { byte & !mask };
         call.tx.patch_string(key, byte_at, &[byte])?;
+        call.notify(Event::String, "setbit", key);
     }
     call.reply.integer(i64::from(old.unwrap_or(false)));
     Ok(Flow::Done)

@@ -5,6 +5,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
 use crate::strings_read as read;
+use keyspace::Event;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
@@ -141,9 +142,12 @@ pub(crate) fn bitop(call: &mut Call<'_>) -> Result<Flow, Error> {
     })?;
     let result = combined.finish();
     if result.is_empty() {
-        call.tx.delete(target);
+        if call.tx.delete(target) {
+            call.notify(Event::Generic, "del", target);
+        }
     } else {
         call.tx.put_string(target, &result, None);
+        call.notify(Event::String, "set", target);
     }
     call.reply.count(result.len());
     Ok(Flow::Done)

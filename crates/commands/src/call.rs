@@ -5,7 +5,7 @@ use crate::host::Host;
 use crate::session::Session;
 use base::TimeMs;
 use base::number::parse_i64;
-use keyspace::Tx;
+use keyspace::{Event, Tx};
 use wire::args::Args;
 use wire::reply::Reply;
 
@@ -99,6 +99,12 @@ impl<'c> Call<'c> {
     #[inline]
     pub fn is_word(&self, index: usize, word: &str) -> bool {
         self.arg(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    /// Tells of something that happened to `key`, after it did; see [`Tx::notify`].
+    #[inline]
+    pub fn notify(&mut self, event: Event, name: &'static str, key: &[u8]) {
+        self.tx.notify(event, name, key);
     }
 
     /// The time of the command.

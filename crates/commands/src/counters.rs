@@ -7,7 +7,7 @@ use crate::error::Error;
 use base::decimal::Decimal;
 use base::number::{format_i64, parse_i64};
 use keyspace::entry::Stored;
-use keyspace::{Found, Str};
+use keyspace::{Event, Found, Str};
 
 /// INCR key
 pub(crate) fn incr(call: &mut Call<'_>) -> Result<Flow, Error> {
@@ -39,6 +39,7 @@ fn add(call: &mut Call<'_>, by: i64) -> Result<Flow, Error> {
     };
     let new = old.checked_add(by).ok_or(Error::text("ERR increment or decrement would overflow"))?;
     call.tx.put_string(key, &format_i64(new), expires);
+    call.notify(Event::String, "incrby", key);
     call.reply.integer(new);
     Ok(Flow::Done)
 }
@@ -66,6 +67,7 @@ pub(crate) fn incrbyfloat(call: &mut Call<'_>) -> Result<Flow, Error> {
     let new = old.sum(&by).ok_or(Error::text("ERR increment would produce NaN or Infinity"))?.to_text();
     let expires = call.tx.peek(key).and_then(|found| call.tx.entry(found).expires());
     call.tx.put_string(key, &new, expires);
+    call.notify(Event::String, "incrbyfloat", key);
     call.reply.bulk(&new);
     Ok(Flow::Done)
 }

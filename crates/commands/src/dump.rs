@@ -17,7 +17,7 @@ use base::number::format_i64;
 use keyspace::entry::Stored;
 use keyspace::hash::{Field, Hash};
 use keyspace::partition::has_ended;
-use keyspace::{AccessClock, Kind, STRING_BYTES_MAX, Value};
+use keyspace::{AccessClock, Event, Kind, STRING_BYTES_MAX, Value};
 use rdb::{DumpError, Object, Versions};
 
 /// Memory that a payload may unfold to. Larger values are out of reach for DUMP itself, whose reply is one string.
@@ -190,9 +190,11 @@ fn restore(call: &mut Call<'_>) -> Result<Flow, Error> {
         Some((kind, image)) if key.len() + image.len() <= IMAGE_BYTES_MAX => {
             call.tx.put_image(key, kind, &image, expires);
             restore_access(call, key, &options);
+            call.notify(Event::Generic, "restore", key);
         }
         Some(_) => return Err(Error::text("ERR Bad data format")),
-        None => _ = call.tx.delete(key),
+        None if call.tx.delete(key) => call.notify(Event::Generic, "del", key),
+        None => {}
     }
     call.reply.ok();
     Ok(Flow::Done)

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::refuse;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use base::TimeMs;
+use keyspace::Event;
 use keyspace::partition::EndedCounts;
 
 /// In what a time is counted.
@@ -220,8 +221,10 @@ fn expire(call: &mut Call<'_>, unit: Unit, origin: Origin) -> Result<Flow, Error
     if is_taken && call.ends_at_once(at) {
         call.tx.delete(key);
         call.tx.count_ended(key, EndedCounts { key_count: 1, field_count: 0 });
+        call.notify(Event::Expired, "expired", key);
     } else if is_taken {
         call.tx.expire(key, Some(at));
+        call.notify(Event::Generic, "expire", key);
     }
     call.reply.integer(i64::from(is_taken));
     Ok(Flow::Done)
@@ -233,6 +236,7 @@ fn persist(call: &mut Call<'_>) -> Result<Flow, Error> {
     let ends = found.is_some_and(|found| call.tx.entry(found).expires().is_some());
     if ends {
         call.tx.expire(key, None);
+        call.notify(Event::Generic, "persist", key);
     }
     call.reply.integer(i64::from(ends));
     Ok(Flow::Done)
@@ -241,7 +245,7 @@ fn persist(call: &mut Call<'_>) -> Result<Flow, Error> {
 fn ttl(call: &mut Call<'_>, unit: Unit, origin: Origin) -> Result<Flow, Error> {
     const ABSENT: i64 = -2;
     const ENDLESS: i64 = -1;
-    let left = match call.tx.peek(call.arg(1)) {
+    let left = match call.tx.look_for(call.arg(1)) {
         None => ABSENT,
         Some(found) => match call.tx.entry(found).expires() {
             None => ENDLESS,

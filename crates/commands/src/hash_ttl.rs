@@ -13,10 +13,10 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::expire::{Conditions, Origin, Unit, deadline_unsigned, time_left};
-use crate::hashes::live_field;
+use crate::hashes::{live_field, notify_if_gone};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use base::TimeMs;
-use keyspace::Tx;
+use keyspace::Event;
 use keyspace::hash::Hash;
 use keyspace::partition::EndedCounts;
 use std::collections::HashSet;
@@ -179,21 +179,32 @@ impl<'c> Changes<'c> {
         }
     }
 
-    /// Makes the changes, as one effect; none when there are none. Returns how many fields it removed.
-    pub(crate) fn apply(self, tx: &mut Tx<'_>, key: &[u8]) -> Result<u64, Error> {
-        Ok(match self.after {
-            FieldState::Absent => tx.hash_delete(key, self.fields.into_iter())?,
+    /// Makes the changes, as one effect, and tells of them; none when there are none. Returns how many fields it removed.
+    pub(crate) fn apply(self, call: &mut Call<'_>, key: &[u8], event: &'static str) -> Result<u64, Error> {
+        if self.fields.is_empty() {
+            return Ok(0);
+        }
+        let removed_count = match self.after {
+            FieldState::Absent => call.tx.hash_delete(key, self.fields.into_iter())?,
             FieldState::Ends(expires) => {
-                tx.hash_expire(key, self.fields.into_iter().map(|name| (name, expires)))?;
+                call.tx.hash_expire(key, self.fields.into_iter().map(|name| (name, expires)))?;
                 0
             }
-        })
+        };
+        call.notify(Event::Hash, event, key);
+        notify_if_gone(call, key);
+        Ok(removed_count)
     }
 
-    /// As [`Changes::apply`] where fields go because the time they were given has passed.
-    pub(crate) fn apply_ending(self, tx: &mut Tx<'_>, key: &[u8]) -> Result<(), Error> {
-        let field_count = self.apply(tx, key)?;
-        tx.count_ended(key, EndedCounts { key_count: 0, field_count });
+    /// As [`Changes::apply`] where fields are given a time to end at, which may have passed.
+    pub(crate) fn apply_ending(self, call: &mut Call<'_>, key: &[u8]) -> Result<(), Error> {
+        let event = match self.after {
+            FieldState::Absent => "hexpired",
+            FieldState::Ends(None) => "hpersist",
+            FieldState::Ends(Some(_)) => "hexpire",
+        };
+        let field_count = self.apply(call, key, event)?;
+        call.tx.count_ended(key, EndedCounts { key_count: 0, field_count });
         Ok(())
     }
 }
@@ -223,7 +234,7 @@ fn expire(call: &mut Call<'_>, unit: Unit, origin: Origin) -> Result<Flow, Error
         };
         call.reply.integer(answer);
     }
-    changes.apply_ending(&mut call.tx, key)?;
+    changes.apply_ending(call, key)?;
     Ok(Flow::Done)
 }
 
@@ -245,7 +256,7 @@ fn persist(call: &mut Call<'_>) -> Result<Flow, Error> {
         };
         call.reply.integer(answer);
     }
-    changes.apply(&mut call.tx, key)?;
+    changes.apply(call, key, "hpersist")?;
     Ok(Flow::Done)
 }
 

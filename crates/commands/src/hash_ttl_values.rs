@@ -11,9 +11,10 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::expire::{Origin, Unit, deadline_unsigned};
 use crate::hash_ttl::{Changes, FieldState, counted_fields, fields_at_once, fields_word};
-use crate::hashes::live_field;
+use crate::hashes::{live_field, notify_if_gone};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use base::TimeMs;
+use keyspace::Event;
 use keyspace::hash::Hash;
 use keyspace::partition::EndedCounts;
 use wire::args::Args;
@@ -180,7 +181,7 @@ fn get_and_delete(call: &mut Call<'_>) -> Result<Flow, Error> {
     let fields = fields_at_once(call)?;
     let mut changes = Changes::new(FieldState::Absent);
     reply_values(call, fields, &mut changes, |_| true)?;
-    changes.apply(&mut call.tx, call.args.at(1))?;
+    changes.apply(call, call.args.at(1), "hdel")?;
     Ok(Flow::Done)
 }
 
@@ -200,7 +201,7 @@ fn get_and_expire(call: &mut Call<'_>) -> Result<Flow, Error> {
         Some(FieldState::Ends(None)) => expires.is_some(),
         Some(FieldState::Absent | FieldState::Ends(Some(_))) => true,
     })?;
-    changes.apply_ending(&mut call.tx, call.args.at(1))?;
+    changes.apply_ending(call, call.args.at(1))?;
     Ok(Flow::Done)
 }
 
@@ -243,13 +244,22 @@ fn set_fitting<'c>(call: &mut Call<'c>, options: &Options, pairs: Args<'c>) -> R
         let present: Vec<&[u8]> = names(pairs).filter(|name| live_field(hash, name, now).is_some()).collect();
         let field_count = call.tx.hash_delete(key, present.into_iter())?;
         call.tx.count_ended(key, EndedCounts { key_count: 0, field_count });
+        notify_set(call, key, &["hset", "hexpire", "hexpired"]);
+        notify_if_gone(call, key);
         return Ok(true);
     }
     let expiry_of = |name: &[u8]| if options.life == Life::Keep { kept(hash, name, now) } else { expires };
     let fields: Vec<_> =
         (0..pairs.count()).step_by(2).map(|at| (pairs.at(at), pairs.at(at + 1), expiry_of(pairs.at(at)))).collect();
     call.tx.hash_set(key, fields.into_iter())?;
+    notify_set(call, key, if expires.is_some() { &["hset", "hexpire"] } else { &["hset"] });
     Ok(true)
+}
+
+fn notify_set(call: &mut Call<'_>, key: &[u8], names: &[&'static str]) {
+    for name in names {
+        call.notify(Event::Hash, name, key);
+    }
 }
 
 /// When a field ends now, if it is there and ends.

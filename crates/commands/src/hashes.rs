@@ -15,6 +15,7 @@ use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use base::TimeMs;
 use base::decimal::Decimal;
 use base::number::{format_i64, parse_i64};
+use keyspace::Event;
 use keyspace::hash::{Field, Hash};
 use keyspace::partition::has_ended;
 
@@ -177,7 +178,9 @@ fn set_pairs(call: &mut Call<'_>) -> Result<u64, Error> {
         return Err(refuse!("ERR wrong number of arguments for '{command}' command"));
     }
     let pairs = (0..args.count() / 2).map(|pair| (args.at(2 * pair), args.at(2 * pair + 1), None));
-    Ok(call.tx.hash_set(call.arg(1), pairs)?)
+    let added_count = call.tx.hash_set(call.arg(1), pairs)?;
+    call.notify(Event::Hash, "hset", call.arg(1));
+    Ok(added_count)
 }
 
 fn set(call: &mut Call<'_>) -> Result<Flow, Error> {
@@ -197,6 +200,7 @@ fn set_if_absent(call: &mut Call<'_>) -> Result<Flow, Error> {
     let is_absent = live_field(call.tx.hash(key)?, name, now).is_none();
     if is_absent {
         call.tx.hash_set(key, [(name, call.args.at(3), None)].into_iter())?;
+        call.notify(Event::Hash, "hset", key);
     }
     call.reply.integer(i64::from(is_absent));
     Ok(Flow::Done)
@@ -207,8 +211,19 @@ fn delete(call: &mut Call<'_>) -> Result<Flow, Error> {
     let hash = call.tx.hash(key)?;
     let names: Vec<&[u8]> = call.args.skip(2).iter().filter(|name| live_field(hash, name, now).is_some()).collect();
     let removed_count = call.tx.hash_delete(key, names.into_iter())?;
+    if removed_count > 0 {
+        call.notify(Event::Hash, "hdel", key);
+        notify_if_gone(call, key);
+    }
     call.reply.integer(removed_count as i64);
     Ok(Flow::Done)
+}
+
+/// Tells that a key went with the last of its elements, if it did.
+pub(crate) fn notify_if_gone(call: &mut Call<'_>, key: &[u8]) {
+    if call.tx.hears(Event::Generic) && call.tx.peek(key).is_none() {
+        call.notify(Event::Generic, "del", key);
+    }
 }
 
 fn increment(call: &mut Call<'_>) -> Result<Flow, Error> {
@@ -222,6 +237,7 @@ fn increment(call: &mut Call<'_>) -> Result<Flow, Error> {
         .checked_add(increment)
         .ok_or(Error::text("ERR increment or decrement would overflow"))?;
     call.tx.hash_set(key, [(name, &*format_i64(sum), expires)].into_iter())?;
+    call.notify(Event::Hash, "hincrby", key);
     call.reply.integer(sum);
     Ok(Flow::Done)
 }
@@ -242,6 +258,7 @@ fn increment_decimal(call: &mut Call<'_>) -> Result<Flow, Error> {
         .ok_or(Error::text("ERR increment would produce NaN or Infinity"))?
         .to_text();
     call.tx.hash_set(key, [(name, &sum[..], expires)].into_iter())?;
+    call.notify(Event::Hash, "hincrbyfloat", key);
     call.reply.bulk(&sum);
     Ok(Flow::Done)
 }

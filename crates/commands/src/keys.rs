@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::keys_databases::db_index;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use base::DbId;
+use keyspace::Event;
 
 /// Bytes of names and image that fit one record, with room for what frames them.
 const COPIED_BYTES_MAX: usize = 1 << 30;
@@ -135,11 +136,17 @@ fn count_keys(call: &mut Call<'_>, mut counts: impl FnMut(&mut Call<'_>, &[u8]) 
 }
 
 fn delete(call: &mut Call<'_>) -> Result<Flow, Error> {
-    count_keys(call, |call, key| call.tx.delete(key))
+    count_keys(call, |call, key| {
+        let is_removed = call.tx.delete(key);
+        if is_removed {
+            call.notify(Event::Generic, "del", key);
+        }
+        is_removed
+    })
 }
 
 fn exists(call: &mut Call<'_>) -> Result<Flow, Error> {
-    count_keys(call, |call, key| call.tx.peek(key).is_some())
+    count_keys(call, |call, key| call.tx.look_for(key).is_some())
 }
 
 fn touch(call: &mut Call<'_>) -> Result<Flow, Error> {
@@ -147,7 +154,7 @@ fn touch(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 fn kind(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let found = call.tx.peek(call.arg(1));
+    let found = call.tx.look_for(call.arg(1));
     let name = found.map_or("none", |found| call.tx.entry(found).kind().name());
     call.reply.simple(name);
     Ok(Flow::Done)
@@ -169,6 +176,14 @@ fn copy_value(call: &mut Call<'_>, source: &[u8], target: &[u8], db: DbId) -> Re
     Ok(true)
 }
 
+/// Tells of something that happened to `key` in database `db`.
+fn notify_in(call: &mut Call<'_>, db: DbId, name: &'static str, key: &[u8]) {
+    let source_db = call.tx.db();
+    call.tx.set_db(db);
+    call.notify(Event::Generic, name, key);
+    call.tx.set_db(source_db);
+}
+
 fn is_taken(call: &mut Call<'_>, key: &[u8], db: DbId) -> bool {
     let source_db = call.tx.db();
     call.tx.set_db(db);
@@ -183,11 +198,18 @@ fn rename(call: &mut Call<'_>) -> Result<Flow, Error> {
         return Err(Error::NoSuchKey);
     }
     if source != target {
-        copy_value(call, source, target, call.tx.db())?;
-        call.tx.delete(source);
+        rename_value(call, source, target)?;
     }
     call.reply.ok();
     Ok(Flow::Done)
+}
+
+fn rename_value(call: &mut Call<'_>, source: &[u8], target: &[u8]) -> Result<(), Error> {
+    copy_value(call, source, target, call.tx.db())?;
+    call.tx.delete(source);
+    call.notify(Event::Generic, "rename_from", source);
+    call.notify(Event::Generic, "rename_to", target);
+    Ok(())
 }
 
 fn rename_if_free(call: &mut Call<'_>) -> Result<Flow, Error> {
@@ -198,8 +220,7 @@ fn rename_if_free(call: &mut Call<'_>) -> Result<Flow, Error> {
     // A key that would get its own name finds it taken.
     let is_free = call.tx.peek(target).is_none();
     if is_free {
-        copy_value(call, source, target, call.tx.db())?;
-        call.tx.delete(source);
+        rename_value(call, source, target)?;
     }
     call.reply.integer(i64::from(is_free));
     Ok(Flow::Done)
@@ -214,6 +235,8 @@ fn move_to(call: &mut Call<'_>) -> Result<Flow, Error> {
     let moves = !is_taken(call, key, db) && copy_value(call, key, key, db)?;
     if moves {
         call.tx.delete(key);
+        call.notify(Event::Generic, "move_from", key);
+        notify_in(call, db, "move_to", key);
     }
     call.reply.integer(i64::from(moves));
     Ok(Flow::Done)
@@ -240,6 +263,9 @@ fn copy(call: &mut Call<'_>) -> Result<Flow, Error> {
         return Err(SAME);
     }
     let copied = (replace || !is_taken(call, target, db)) && copy_value(call, source, target, db)?;
+    if copied {
+        notify_in(call, db, "copy_to", target);
+    }
     call.reply.integer(i64::from(copied));
     Ok(Flow::Done)
 }

@@ -177,6 +177,7 @@ pub fn run<'e>(
     if session.imports && tx.keeps_ended() {
         tx.see_ended();
     }
+    tx.hear_misses(spec.flags.has(Flags::READONLY));
     let reply = Reply::new(out, protocol);
     let start = reply.mark();
     let mut call = Call { args, reply, tx, session, host: engine.host };

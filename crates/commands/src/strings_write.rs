@@ -8,7 +8,7 @@ use crate::strings_options::{Condition, Life, Options, Taker, Unit, deadline};
 use crate::strings_read as read;
 use base::TimeMs;
 use base::number::parse_i64;
-use keyspace::{Found, STRING_BYTES_MAX};
+use keyspace::{Event, Found, STRING_BYTES_MAX};
 use wire::args::Args;
 
 /// `proto-max-bulk-len` cannot be set lower than this, so shorter strings need not ask for it.
@@ -40,6 +40,7 @@ pub(crate) fn set(call: &mut Call<'_>) -> Result<Flow, Error> {
         return set_with_options(call);
     }
     call.tx.put_string(call.args.at(1), call.args.at(2), None);
+    call.notify(Event::String, "set", call.args.at(1));
     call.reply.ok();
     Ok(Flow::Done)
 }
@@ -60,7 +61,7 @@ fn set_with_options(call: &mut Call<'_>) -> Result<Flow, Error> {
     }
     if holds {
         let kept = kept_expiry(call, found, options.life);
-        store(call, key, value, expires.or(kept));
+        store(call, key, value, expires, kept);
     }
     Ok(Flow::Done)
 }
@@ -85,12 +86,24 @@ fn kept_expiry(call: &Call<'_>, found: Option<Found>, life: Life<'_>) -> Option<
     if life == Life::Keep { found.and_then(|found| call.tx.entry(found).expires()) } else { None }
 }
 
-/// Sets the key; a value that would have ended already is not stored to begin with.
-fn store(call: &mut Call<'_>, key: &[u8], value: &[u8], expires: Option<TimeMs>) {
-    if expires.is_some_and(|at| call.ends_at_once(at)) {
-        call.tx.delete(key);
-    } else {
-        call.tx.put_string(key, value, expires);
+/// Sets the key, to end when it was `asked` to or else as the value before it; a value that would have ended already is
+/// not stored to begin with.
+fn store(call: &mut Call<'_>, key: &[u8], value: &[u8], asked: Option<TimeMs>, kept: Option<TimeMs>) {
+    if asked.is_some_and(|at| call.ends_at_once(at)) {
+        end(call, key);
+        return;
+    }
+    call.tx.put_string(key, value, asked.or(kept));
+    call.notify(Event::String, "set", key);
+    if asked.is_some() {
+        call.notify(Event::Generic, "expire", key);
+    }
+}
+
+/// Removes a key that was told to end at a time that has passed.
+fn end(call: &mut Call<'_>, key: &[u8]) {
+    if call.tx.delete(key) {
+        call.notify(Event::Expired, "expired", key);
     }
 }
 
@@ -99,7 +112,7 @@ pub(crate) fn setnx(call: &mut Call<'_>) -> Result<Flow, Error> {
     let key = call.arg(1);
     let is_absent = call.tx.find(key).is_none();
     if is_absent {
-        call.tx.put_string(key, call.args.at(2), None);
+        store(call, key, call.args.at(2), None, None);
     }
     call.reply.integer(i64::from(is_absent));
     Ok(Flow::Done)
@@ -117,7 +130,10 @@ pub(crate) fn psetex(call: &mut Call<'_>) -> Result<Flow, Error> {
 
 fn set_until(call: &mut Call<'_>, unit: Unit, name: &str) -> Result<Flow, Error> {
     let expires = deadline(call.arg(2), unit, call.now(), name)?;
-    call.tx.put_string(call.args.at(1), call.args.at(3), Some(expires));
+    let key = call.arg(1);
+    call.tx.put_string(key, call.args.at(3), Some(expires));
+    call.notify(Event::String, "set", key);
+    call.notify(Event::Generic, "expire", key);
     call.reply.ok();
     Ok(Flow::Done)
 }
@@ -126,7 +142,7 @@ fn set_until(call: &mut Call<'_>, unit: Unit, name: &str) -> Result<Flow, Error>
 pub(crate) fn getset(call: &mut Call<'_>) -> Result<Flow, Error> {
     let key = call.arg(1);
     read::put(&mut call.reply, call.tx.string(key)?);
-    call.tx.put_string(key, call.args.at(2), None);
+    store(call, key, call.args.at(2), None, None);
     Ok(Flow::Done)
 }
 
@@ -134,7 +150,9 @@ pub(crate) fn getset(call: &mut Call<'_>) -> Result<Flow, Error> {
 pub(crate) fn getdel(call: &mut Call<'_>) -> Result<Flow, Error> {
     let key = call.arg(1);
     read::put(&mut call.reply, call.tx.string(key)?);
-    call.tx.delete(key);
+    if call.tx.delete(key) {
+        call.notify(Event::Generic, "del", key);
+    }
     Ok(Flow::Done)
 }
 
@@ -146,10 +164,14 @@ pub(crate) fn getex(call: &mut Call<'_>) -> Result<Flow, Error> {
     read::put(&mut call.reply, call.tx.string(key)?);
     let Some(found) = call.tx.peek(key) else { return Ok(Flow::Done) };
     match expires {
-        Some(at) if call.ends_at_once(at) => drop(call.tx.delete(key)),
-        Some(at) => drop(call.tx.expire(key, Some(at))),
+        Some(at) if call.ends_at_once(at) => end(call, key),
+        Some(at) => {
+            call.tx.expire(key, Some(at));
+            call.notify(Event::Generic, "expire", key);
+        }
         None if options.life == Life::Persist && call.tx.entry(found).expires().is_some() => {
             call.tx.expire(key, None);
+            call.notify(Event::Generic, "persist", key);
         }
         None => {}
     }
@@ -161,6 +183,9 @@ pub(crate) fn delifeq(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (key, wanted) = (call.arg(1), call.arg(2));
     let is_equal = call.tx.string(key)?.is_some_and(|string| *string.bytes() == *wanted);
     let is_deleted = is_equal && call.tx.delete(key);
+    if is_deleted {
+        call.notify(Event::Generic, "del", key);
+    }
     call.reply.integer(i64::from(is_deleted));
     Ok(Flow::Done)
 }
@@ -179,7 +204,7 @@ fn ensure_pairs(args: &Args<'_>, name: &str) -> Result<(), Error> {
 pub(crate) fn mset(call: &mut Call<'_>) -> Result<Flow, Error> {
     let args = call.args.skip(1);
     ensure_pairs(&args, "mset")?;
-    pairs(args).for_each(|(key, value)| call.tx.put_string(key, value, None));
+    pairs(args).for_each(|(key, value)| store(call, key, value, None, None));
     call.reply.ok();
     Ok(Flow::Done)
 }
@@ -190,7 +215,7 @@ pub(crate) fn msetnx(call: &mut Call<'_>) -> Result<Flow, Error> {
     ensure_pairs(&args, "msetnx")?;
     let are_absent = pairs(args).all(|(key, _)| call.tx.find(key).is_none());
     if are_absent {
-        pairs(args).for_each(|(key, value)| call.tx.put_string(key, value, None));
+        pairs(args).for_each(|(key, value)| store(call, key, value, None, None));
     }
     call.reply.integer(i64::from(are_absent));
     Ok(Flow::Done)
@@ -210,7 +235,7 @@ pub(crate) fn msetex(call: &mut Call<'_>) -> Result<Flow, Error> {
     if all_hold {
         for (key, value) in pairs(after).take(count) {
             let kept = kept_expiry(call, call.tx.peek(key), options.life);
-            store(call, key, value, expires.or(kept));
+            store(call, key, value, expires, kept);
         }
     }
     Ok(Flow::Done)
@@ -237,6 +262,7 @@ pub(crate) fn append(call: &mut Call<'_>) -> Result<Flow, Error> {
             call.tx.patch_string(key, old, value)?;
         }
     }
+    call.notify(Event::String, "append", key);
     call.reply.count(bytes);
     Ok(Flow::Done)
 }
@@ -250,6 +276,7 @@ pub(crate) fn setrange(call: &mut Call<'_>) -> Result<Flow, Error> {
         let end = offset.checked_add(value.len());
         ensure_length(call.host, end)?;
         call.tx.patch_string(key, offset, value)?;
+        call.notify(Event::String, "setrange", key);
         bytes = bytes.max(offset + value.len());
     }
     call.reply.count(bytes);

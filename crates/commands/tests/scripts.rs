@@ -8,6 +8,8 @@
 //! # sorted                   the next reply has no order of its own: show it sorted
 //! # connection b             further commands come from this connection (the first is `a`)
 //! # protocol 3               of which replies are in RESP3
+//! # events KEA             commands are followed by the events they tell, as `event database name key`
+//! # ended                  the timer removes what has ended
 //! # resident                 (anywhere) leave out the second run
 //! ```
 //!
@@ -63,19 +65,23 @@ impl Run {
         if self.values == Values::Spilled {
             self.node.spill_all();
         }
-        render::answer(&answer, std::mem::take(&mut self.sorted))
+        render::answer(&answer, std::mem::take(&mut self.sorted)) + &self.node.told.take()
     }
 
-    fn directive(&mut self, text: &str) {
+    /// Does what a line asks for; returns what follows from it.
+    fn directive(&mut self, text: &str) -> String {
         let words: Vec<&str> = text.split_whitespace().collect();
         match words[..] {
             ["clock", ms] => self.node.clock.advance_ms(ms.parse().expect("milliseconds")),
             ["sorted"] => self.sorted = true,
+            ["events", letters] => self.node.listen(letters),
+            ["ended"] => self.node.remove_ended(),
             ["connection", name] => self.connect(name),
             ["protocol", "2"] => self.session().protocol = Protocol::Resp2,
             ["protocol", "3"] => self.session().protocol = Protocol::Resp3,
             _ => {} // A comment.
         }
+        self.node.told.take()
     }
 }
 
@@ -87,8 +93,8 @@ fn replay(script: &str, values: Values) -> String {
         if let Some(command) = line.strip_prefix("> ") {
             out.extend([line, "\n", &run.command(command)]);
         } else if line.is_empty() || line.starts_with("# ") {
-            run.directive(line.trim_start_matches("# "));
-            out.extend([line, "\n"]);
+            let told = run.directive(line.trim_start_matches("# "));
+            out.extend([line, "\n", &told]);
         }
     }
     out

@@ -1,10 +1,12 @@
 //! All partitions of a node, each behind its own lock.
 
+use crate::events::{Interests, Listener};
 use crate::partition::Partition;
 use base::PartitionId;
 use base::slot::{SLOT_COUNT, slot_of};
 use parking_lot::{Mutex, MutexGuard};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Keeps two partitions' locks off one cache line.
 #[repr(align(128))]
@@ -16,6 +18,8 @@ pub struct Keyspace {
     slot_shift: u32,
     /// See [`Keyspace::set_keeps_ended`].
     keeps_ended: AtomicBool,
+    interests: AtomicU32,
+    listener: OnceLock<Arc<dyn Listener>>,
 }
 
 impl Keyspace {
@@ -30,6 +34,8 @@ impl Keyspace {
             partitions: (0..partition_count).map(|id| Padded(Mutex::new(Partition::new(PartitionId(id))))).collect(),
             slot_shift: (SLOT_COUNT / partition_count).trailing_zeros(),
             keeps_ended: AtomicBool::new(false),
+            interests: AtomicU32::new(Interests::NONE.bits()),
+            listener: OnceLock::new(),
         }
     }
 
@@ -42,6 +48,29 @@ impl Keyspace {
     /// Says whether what has ended stays.
     pub fn set_keeps_ended(&self, keeps: bool) {
         self.keeps_ended.store(keeps, Ordering::Relaxed);
+    }
+
+    /// What the listener wants to hear of. One relaxed load.
+    #[inline]
+    pub fn interests(&self) -> Interests {
+        Interests::from_bits(self.interests.load(Ordering::Relaxed))
+    }
+
+    /// Says what the listener wants to hear of, for transactions that begin from now on.
+    pub fn set_interests(&self, interests: Interests) {
+        self.interests.store(interests.bits(), Ordering::Relaxed);
+    }
+
+    /// Has `listener` hear what transactions tell.
+    ///
+    /// # Panics
+    /// When there is one already.
+    pub fn set_listener(&self, listener: Arc<dyn Listener>) {
+        assert!(self.listener.set(listener).is_ok(), "a keyspace has one listener");
+    }
+
+    pub(crate) fn listener(&self) -> Option<&dyn Listener> {
+        self.listener.get().map(|listener| &**listener)
     }
 
     /// Number of partitions.

@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod digest;
 pub mod effect;
 pub mod entry;
+pub mod events;
 pub mod hash;
 pub mod hasher;
 pub mod index;
@@ -23,6 +24,7 @@ pub mod value;
 
 pub use access::AccessClock;
 pub use entry::{Home, STRING_BYTES_MAX};
+pub use events::Event;
 pub use keyspace::Keyspace;
 pub use partition::{Ending, Garbage, Partition};
 pub use spilled::Spilled;

@@ -21,6 +21,7 @@ use crate::access::AccessClock;
 use crate::effect;
 use crate::effect::Effect;
 use crate::entry::{EntryRef, Home, Stored};
+use crate::events::{Event, Interests, Told};
 use crate::hash::Hash;
 use crate::keyspace::Keyspace;
 use crate::partition::{Applied, EndedCounts, Ending, Garbage, Partition, Stamp, has_ended};
@@ -34,6 +35,8 @@ use journal::{Journal, Position, RecordHead, RecordKind, Reserve};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::ops::ControlFlow;
+
+mod events;
 
 /// Why a transaction cannot give what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +142,11 @@ pub struct Tx<'a> {
     /// What partitions that were looked at without being kept locked reveal.
     seen: Position,
     lookups: Lookups,
+    /// What the listener wants to hear of.
+    interests: Interests,
+    /// Whether a key that is looked for in vain is news.
+    hears_misses: bool,
+    told: Vec<Told>,
 }
 
 /// Before this nothing ends: ends are later.
@@ -191,6 +199,9 @@ impl<'a> Tx<'a> {
             missing: Vec::new(),
             seen: Position::ZERO,
             lookups: Lookups::default(),
+            interests: keyspace.interests(),
+            hears_misses: false,
+            told: Vec::new(),
         }
     }
 
@@ -299,6 +310,9 @@ impl<'a> Tx<'a> {
     pub fn find(&mut self, key: &[u8]) -> Option<Found> {
         let Some((found, entry)) = self.peek_in(self.part_of(key), key) else {
             self.lookups.misses += 1;
+            if self.hears_misses {
+                self.tell(Event::Miss, "keymiss", self.db, key);
+            }
             return None;
         };
         let access = entry.access();
@@ -441,7 +455,7 @@ impl<'a> Tx<'a> {
     /// Encodes one effect and applies what was encoded.
     fn change(&mut self, key: &[u8], encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
         let part = self.part_of(key);
-        self.change_in(part, encode)
+        if self.interests.any() { self.change_heard(part, key, encode) } else { self.change_in(part, encode) }
     }
 
     fn change_in(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
@@ -460,6 +474,9 @@ impl<'a> Tx<'a> {
     #[inline]
     pub fn put_string(&mut self, key: &[u8], value: &[u8], expires: Option<TimeMs>) {
         let part = self.part_of(key);
+        if self.interests.any() {
+            self.foretell(part, key);
+        }
         let stamp = self.stamp(part);
         let db = self.parts[part].guard.physical(self.db);
         let Part { guard, effects, effect_count, single_put } = &mut self.parts[part];
@@ -578,6 +595,7 @@ impl<'a> Tx<'a> {
     /// many keys and hashes it was. Forgets deadlines that nothing answers for.
     pub fn remove_ended(&mut self, limit: usize) -> u64 {
         let (now, stamp) = (self.now, self.stamp(0));
+        let hears = self.interests.any();
         let Part { guard, effects, effect_count, single_put } = &mut self.parts[0];
         let mut body = Vec::new();
         let mut count = 0;
@@ -602,13 +620,19 @@ impl<'a> Tx<'a> {
         }
         effects.extend_from_slice(&body);
         *single_put = None;
+        if hears {
+            self.tell_ended(&body);
+        }
         count
     }
 
-    /// Removes a key of a physical database, for eviction.
+    /// Evicts a key of a physical database.
     pub fn delete_physical(&mut self, db: u8, key: &[u8]) {
         let part = self.part_of(key);
         self.change_in(part, |out, _| effect::put_delete(out, db, key));
+        if self.interests.wants(Event::Evicted) {
+            self.tell(Event::Evicted, "evicted", self.parts[part].logical(db), key);
+        }
     }
 
     fn ensure_all(&self) {
@@ -641,6 +665,9 @@ impl<'a> Tx<'a> {
             if part.guard.has_garbage() {
                 garbage.append(&mut part.guard.take_garbage());
             }
+        }
+        if !self.told.is_empty() {
+            self.let_hear(revealed);
         }
         self.give_back();
         Committed { revealed, wrote, lookups: self.lookups }

@@ -17,10 +17,12 @@ use env::Clock;
 use journal::{Journal, Options, Position, Record, SEGMENT_BYTES_MIN, SyncMode};
 use keyspace::access::AccessClock;
 use keyspace::entry::Home;
+use keyspace::events::{Heard, Interests, Listener};
 use keyspace::partition::Stamp;
 use keyspace::{Begin, Keyspace, Partition, Tx, spilled};
 use sim::{SimClock, SimDisk};
-use std::sync::Arc;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
 use wire::args::{Args, Ranges};
 use wire::request::{Limits, Login, Parsed, RequestParser};
 
@@ -39,7 +41,30 @@ pub struct Node {
     pub journal: Arc<Journal>,
     pub clock: Arc<SimClock>,
     pub host: TestHost,
+    /// What was told, once somebody wants to hear of it.
+    pub told: Arc<Log>,
     scratch: Scratch,
+}
+
+/// What transactions tell, a line each: `event database name key`.
+#[derive(Default)]
+pub struct Log(Mutex<String>);
+
+impl Log {
+    /// Takes the lines so far.
+    pub fn take(&self) -> String {
+        std::mem::take(&mut *self.0.lock().expect("nobody panicked while holding it"))
+    }
+}
+
+impl Listener for Log {
+    fn hear(&self, heard: &Heard<'_>) {
+        let mut lines = self.0.lock().expect("nobody panicked while holding it");
+        for told in heard.told {
+            let key = told.key.escape_ascii();
+            writeln!(lines, "event {} {} {key}", told.db.0, told.name).expect("writing to memory");
+        }
+    }
 }
 
 /// What a command came to.
@@ -66,7 +91,9 @@ impl Node {
         let disk = Arc::new(SimDisk::new());
         let (journal, _) = Journal::open(disk, options, None, &mut nothing).expect("an empty disk opens");
         let host = TestHost::new(clock.clone());
-        Node { keyspace: Keyspace::new(PARTITION_COUNT), journal, clock, host, scratch: Scratch::default() }
+        let (keyspace, told) = (Keyspace::new(PARTITION_COUNT), Arc::new(Log::default()));
+        keyspace.set_listener(told.clone());
+        Node { keyspace, journal, clock, host, told, scratch: Scratch::default() }
     }
 
     /// A connection that has just been accepted.
@@ -137,6 +164,11 @@ impl Node {
         partition.promote(wanted.db, &wanted.key, wanted.version, &image).expect("an image");
     }
 
+    /// Wants to hear of the events that `letters` stand for.
+    pub fn listen(&self, letters: &str) {
+        self.keyspace.set_interests(Interests::of_letters(letters));
+    }
+
     /// Removes what has ended, as the node's timer does.
     pub fn remove_ended(&mut self) {
         if self.keyspace.keeps_ended() {
@@ -183,7 +215,8 @@ impl Node {
             self.journal.scan_segment(segment.id, &mut replay).expect("the journal is sound");
         }
         let host = TestHost::new(self.clock.clone());
-        Node { keyspace, journal: self.journal.clone(), clock: self.clock.clone(), host, scratch: Scratch::default() }
+        let (journal, clock) = (self.journal.clone(), self.clock.clone());
+        Node { keyspace, journal, clock, host, told: Arc::default(), scratch: Scratch::default() }
     }
 }
 
