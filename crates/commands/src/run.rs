@@ -23,6 +23,13 @@ use smallvec::SmallVec;
 use wire::args::Args;
 use wire::reply::Reply;
 
+/// Why writes are refused while the journal's device is full.
+pub const NO_SPACE: &str = "MISCONF Larder's journal has no space left on its device: commands that may write are refused until there is, reads and deletes go on.";
+/// Bytes of arguments from which on room in the journal is asked for before a command runs.
+const LARGE_ARGS_BYTES: usize = 16 << 10;
+/// Bytes of a record beside the arguments it was made from.
+const RECORD_FRAME_BYTES: usize = 1 << 10;
+
 /// Bytes of an argument that an error message repeats.
 const QUOTED_BYTES_MAX: usize = 128;
 
@@ -167,6 +174,10 @@ pub fn run<'e>(
         Reply::new(out, protocol).error(error.reply());
         return Ran::refused();
     }
+    if spec.flags.has(Flags::DENYOOM) && LARGE_ARGS_BYTES < args.source_bytes() && !has_room(engine.journal, &args) {
+        Reply::new(out, protocol).error(NO_SPACE);
+        return Ran::refused();
+    }
     let ids = match partitions(engine.keyspace, spec, &args) {
         Some(ids) => ids,
         None => SmallVec::new(),
@@ -204,6 +215,15 @@ pub fn run<'e>(
         session.written = committed.revealed;
     }
     Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, refused }
+}
+
+/// Whether the journal takes a record made from these arguments. Without this a large value would be found not to fit
+/// when it is in memory already.
+#[cold]
+fn has_room(journal: &Journal, args: &Args<'_>) -> bool {
+    let bytes = args.iter().map(<[u8]>::len).sum::<usize>() + RECORD_FRAME_BYTES;
+    // What is too large for any record, the command refuses in words of its own.
+    u32::try_from(bytes).is_ok_and(|bytes| journal.ensure_room(bytes).is_ok())
 }
 
 #[inline]

@@ -164,7 +164,9 @@ impl Journal {
     /// Two checksums, then one copy under a lock. No system call and no allocation unless the buffer
     /// ([`crate::TAIL_BYTES_MAX`]) or the segment is used up or the record is a large one.
     /// # Errors
-    /// Nothing was appended. `Full` heals by itself; records with [`Reserve::Use`] get it later than others.
+    /// Nothing was appended. `Full` heals by itself; records with [`Reserve::Use`] get it later than others. One with
+    /// [`Reserve::Applied`] takes its place in memory instead, and [`Journal::write_through`] tells that it is not
+    /// written until there is space. Who has a choice asks [`Journal::ensure_room`] first.
     pub fn append(&self, head: &RecordHead, body: &[u8], reserve: Reserve) -> Result<Appended, Error> {
         assert!(head.kind.is_content(), "marks and seals are the journal's own");
         if (BODY_BYTES_MAX as usize) < body.len() {
@@ -185,8 +187,41 @@ impl Journal {
                 return Ok(Appended { start, end: start.after(bytes) });
             }
             drop(tail);
-            self.make_room(place, bytes, head.kind, reserve)?;
+            match self.make_room(place, bytes, head.kind, reserve) {
+                Err(Error::Full) if reserve == Reserve::Applied => {
+                    if let Some(start) = self.append_beyond(prepared, head.kind, body) {
+                        return Ok(Appended { start, end: start.after(bytes) });
+                    }
+                }
+                made => made?,
+            }
         }
+    }
+
+    /// Has room for an ordinary record of about `bytes` in all, if the device has. Another may take it before it is
+    /// used: for large records, whose place is worth asking for before their effects are applied.
+    ///
+    /// # Errors
+    /// `Full`: such a record would be refused.
+    pub fn ensure_room(&self, bytes: u32) -> Result<(), Error> {
+        let kind = RecordKind::Batch;
+        loop {
+            self.refuse_when_stopped()?;
+            let place = self.tail.lock().place(bytes, kind, Reserve::Keep);
+            match place {
+                Place::Here | Place::BufferFull => return Ok(()),
+                place => self.make_room(place, bytes, kind, Reserve::Keep)?,
+            }
+        }
+    }
+
+    /// Places a record behind what is allocated: it waits in memory for the device to have space. `None` when it has
+    /// room after all, or lies further than positions reach.
+    fn append_beyond(&self, prepared: PreparedHead, kind: RecordKind, body: &[u8]) -> Option<Position> {
+        let mut tail = self.tail.lock();
+        let start = tail.push_beyond(prepared, kind, body)?;
+        self.note_appended(start.after(record_bytes(body.len() as u32)));
+        Some(start)
     }
 
     /// Returns once every byte before `end` is in the page cache, so that it outlives the process.
@@ -349,7 +384,14 @@ impl Journal {
                 place => {
                     drop(tail);
                     drop(writer);
-                    self.make_room(place, bytes, kind, reserve)?;
+                    match self.make_room(place, bytes, kind, reserve) {
+                        Err(Error::Full) if reserve == Reserve::Applied => {
+                            if let Some(start) = self.append_beyond(prepared, kind, body) {
+                                return Ok(Appended { start, end: start.after(bytes) });
+                            }
+                        }
+                        made => made?,
+                    }
                     continue;
                 }
             }

@@ -34,6 +34,9 @@ pub enum Reserve {
     Keep,
     /// Records that let space be freed (deletes, removals) may use it.
     Use,
+    /// Records whose effects are applied already may use it, and when it is used up are placed all the same, to be
+    /// written when there is space.
+    Applied,
 }
 
 /// Where a record would go.
@@ -51,7 +54,7 @@ pub(crate) enum Place {
 
 pub(crate) struct Tail {
     pub(crate) segment: Arc<Segment>,
-    /// Bytes of the active segment that are allocated.
+    /// Bytes of the active segment that are allocated, or meant to be once a full device has space.
     pub(crate) capacity: u32,
     pub(crate) buffer: Vec<u8>,
     /// Where the buffer's first byte goes.
@@ -129,6 +132,19 @@ impl Tail {
         self.buffer.resize((end - self.buffer_start) as usize, 0);
         self.last_is_mark = kind == RecordKind::Mark;
         at
+    }
+
+    /// Puts a record at the end of the buffer although nothing is allocated there: the device is full. `None` when
+    /// there is room after all, or positions do not reach that far.
+    pub(crate) fn push_beyond(&mut self, head: PreparedHead, kind: RecordKind, body: &[u8]) -> Option<Position> {
+        let bytes = record_bytes(body.len() as u32);
+        let place = self.place(bytes, kind, Reserve::Use);
+        if !matches!(place, Place::NoRoom) || SEGMENT_BYTES_MAX <= self.at().offset {
+            return None;
+        }
+        self.full = true;
+        self.capacity = self.capacity.max(self.at().offset.checked_add(bytes)?.checked_add(room_after(kind))?);
+        Some(self.push(head, kind, body))
     }
 
     /// Takes `bytes` at the end of an empty buffer for a record that is written straight to the file.

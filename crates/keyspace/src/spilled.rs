@@ -218,10 +218,10 @@ pub fn read_or_stop(journal: &Journal, wanted: &Spilled) -> Vec<u8> {
 /// Appends a record whose effects are already applied.
 ///
 /// # Panics
-/// When the journal refuses. Room was asked for before the command ran, so live state is now ahead of the
-/// journal: the process stops, and restarts from the journal.
-pub fn append_or_stop(journal: &Journal, head: &RecordHead, body: &[u8], reserve: Reserve) -> Appended {
-    match journal.append(head, body, reserve) {
+/// When the journal refuses, which want of space is no reason for ([`Reserve::Applied`]). Live state is then ahead of
+/// the journal: the process stops, and restarts from the journal.
+pub fn append_or_stop(journal: &Journal, head: &RecordHead, body: &[u8]) -> Appended {
+    match journal.append(head, body, Reserve::Applied) {
         Ok(appended) => appended,
         Err(error) => panic!("an applied batch cannot be journaled: {error}"),
     }

@@ -31,7 +31,7 @@ use crate::value::{Kind, Value};
 use base::codec::{put_bytes, put_varint};
 use base::number::{NumberText, format_i64};
 use base::{DbId, PartitionId, Reader, TimeMs};
-use journal::{Journal, Position, RecordHead, RecordKind, Reserve};
+use journal::{Journal, Position, RecordHead, RecordKind};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::ops::ControlFlow;
@@ -687,7 +687,7 @@ impl<'a> Tx<'a> {
         let index = self.parts.iter().position(|part| part.effect_count > 0).expect("one was counted");
         let head = self.head(RecordKind::Batch, &self.parts[index]);
         let part = &mut self.parts[index];
-        let appended = spilled::append_or_stop(self.journal, &head, &part.effects, Reserve::Use);
+        let appended = spilled::append_or_stop(self.journal, &head, &part.effects);
         part.guard.set_version(head.version);
         part.guard.revealed = appended.end;
         let home = Home(appended.start.pack());
@@ -707,7 +707,7 @@ impl<'a> Tx<'a> {
             put_varint(&mut body, part.guard.version().next().0);
             put_bytes(&mut body, &part.effects);
         }
-        let appended = spilled::append_or_stop(self.journal, &head, &body, Reserve::Use);
+        let appended = spilled::append_or_stop(self.journal, &head, &body);
         for part in self.parts.iter_mut().filter(|part| part.effect_count > 0) {
             let version = part.guard.version().next();
             part.guard.set_version(version);

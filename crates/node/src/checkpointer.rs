@@ -12,7 +12,7 @@
 //! Invariants: a checkpoint is renamed only when everything it points at is durable; at most one cycle runs.
 
 use crate::node::Node;
-use crate::open::{CHECKPOINT_DIR, checkpoint_path, live_segments};
+use crate::open::{CHECKPOINT_DIR, checkpoint_path, draft_path, live_segments};
 use base::{DB_COUNT, PartitionId, TimeMs};
 use env::File;
 use journal::{Position, SegmentId};
@@ -229,6 +229,9 @@ impl Node {
         self.checkpoints.running.store(true, Ordering::Release);
         self.house.state.lock().checkpoint_wanted = false;
         let result = self.checkpoint_cycle(even_when_stopping);
+        if result.is_err() {
+            self.remove_drafts();
+        }
         self.checkpoints.failed.store(result.is_err(), Ordering::Release);
         self.checkpoints.running.store(false, Ordering::Release);
         self.house.changed.notify_all();
@@ -249,8 +252,7 @@ impl Node {
         }
         self.journal.sync()?;
         for id in self.keyspace.ids() {
-            let path = checkpoint_path(id);
-            self.disk.rename(&format!("{path}.tmp"), &path)?;
+            self.disk.rename(&draft_path(id), &checkpoint_path(id))?;
         }
         self.disk.sync_dir(CHECKPOINT_DIR)?;
         if self.is_salvaged.swap(false, Ordering::AcqRel) {
@@ -264,9 +266,21 @@ impl Node {
         self.remove_segments()
     }
 
+    /// Removes what a checkpoint that failed has written: it takes room that may be what was missing.
+    fn remove_drafts(&self) {
+        for id in self.keyspace.ids() {
+            match self.disk.remove(&draft_path(id)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, "the draft of a checkpoint that failed cannot be removed");
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Writes the draft of one partition's checkpoint: its header, the segments it may point into, its bytes.
     fn checkpoint_partition(&self, id: PartitionId) -> Result<(Header, Vec<u32>, u64), CheckpointError> {
-        let draft = format!("{}.tmp", checkpoint_path(id));
+        let draft = draft_path(id);
         match self.disk.remove(&draft) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}

@@ -13,7 +13,7 @@ use crate::checkpointer::Checkpoints;
 use crate::memory::{Memory, MemoryLimit};
 use crate::open::{self, OpenError, Opened, Progress};
 use base::{Reader, TimeMs};
-use commands::run::Moment;
+use commands::run::{Moment, NO_SPACE};
 use env::{Clock, DirLock, Disk, Entropy};
 use journal::{Journal, SyncMode};
 use keyspace::{AccessClock, Garbage, Keyspace};
@@ -209,9 +209,7 @@ impl Node {
         if self.memory.is_refusing() {
             return Some("OOM command not allowed when used memory > 'maxmemory'.");
         }
-        self.journal.is_full().then_some(
-            "MISCONF Larder's journal has no space left on its device: commands that may write are refused until there is, reads and deletes go on.",
-        )
+        self.journal.is_full().then_some(NO_SPACE)
     }
 
     /// A number nobody can rely on: fast, not for secrets.

@@ -31,6 +31,11 @@ pub fn checkpoint_path(id: PartitionId) -> String {
     format!("{CHECKPOINT_DIR}/{:04}.ckpt", id.0)
 }
 
+/// The file that a partition's checkpoint is written to before it is whole.
+pub(crate) fn draft_path(id: PartitionId) -> String {
+    format!("{}.tmp", checkpoint_path(id))
+}
+
 /// Why a data directory could not be opened. Nothing was changed.
 #[derive(Debug)]
 pub enum OpenError {

@@ -125,6 +125,12 @@ impl<'a> Args<'a> {
         self.bytes_of(self.places[index])
     }
 
+    /// Bytes that the arguments lie in: no fewer than they have together.
+    #[inline]
+    pub fn source_bytes(&self) -> usize {
+        self.places.last().map_or(0, |last| last.offset + last.bytes)
+    }
+
     /// The arguments from `index` on; none when there are fewer.
     #[inline]
     #[must_use]

@@ -4,6 +4,7 @@ use env::ReadMode;
 use sim::{Fault, SimDisk};
 
 use super::{Rig, SyncMode, head, poll};
+use crate::record::record_bytes;
 use crate::{Appended, Error, RETRY_MS, RecordKind, Reserve, SEGMENT_BYTES_MIN};
 use std::task::Poll;
 
@@ -53,6 +54,35 @@ fn a_full_disk_refuses_ordinary_records_and_leaves_room_for_deletes() {
     assert_eq!(seen, ordinary + deletes);
     rig.journal.close().unwrap();
     assert_eq!(Rig::open(&rig.disk).bodies().len(), ordinary + deletes);
+}
+
+/// What is applied cannot be taken back: it keeps its place in memory, and is written once there is space.
+#[test]
+fn what_is_applied_is_placed_without_room_and_written_when_there_is_some() {
+    for body in [vec![1; 500], vec![2; 300_000]] {
+        let rig = small();
+        append_until_full(&rig, Reserve::Keep);
+        append_until_full(&rig, Reserve::Use);
+        let bytes = record_bytes(body.len() as u32);
+        assert!(matches!(rig.journal.ensure_room(bytes), Err(Error::Full)));
+        let before = rig.journal.tail();
+        let appended = rig.journal.append(&head(RecordKind::Batch, 1), &body, Reserve::Applied).unwrap();
+        assert_eq!((appended.start, appended.end), (before, before.after(bytes)));
+        let next = rig.journal.append(&head(RecordKind::Batch, 1), b"next", Reserve::Applied).unwrap();
+        assert_eq!(next.start, appended.end);
+        assert!(matches!(rig.journal.write_through(appended.end), Err(Error::Full)));
+        assert!(rig.journal.is_full());
+        rig.disk.set_capacity_bytes(u64::MAX);
+        rig.clock.advance_ms(RETRY_MS);
+        rig.journal.request_sync();
+        rig.journal.flusher_turn().unwrap();
+        assert!(!rig.journal.is_full());
+        assert!(next.end <= rig.journal.durable());
+        append(&rig, Reserve::Keep).unwrap();
+        rig.journal.close().unwrap();
+        let bodies = Rig::open(&rig.disk).bodies();
+        assert_eq!(bodies[bodies.len() - 3..bodies.len() - 1], [body, b"next".to_vec()]);
+    }
 }
 
 #[test]
