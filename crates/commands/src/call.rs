@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::host::Host;
 use crate::session::Session;
+use crate::within::Observer;
 use base::TimeMs;
 use base::number::parse_i64;
 use keyspace::{Event, Tx};
@@ -69,6 +70,11 @@ pub struct Call<'c> {
     pub session: &'c mut Session,
     /// The node.
     pub host: &'c dyn Host,
+    /// Who is told of the commands that this one runs.
+    pub observer: &'c dyn Observer,
+    /// Whether [`Flow::Await`] is possible. Inside MULTI and scripts it is not: who would wait there answers at once,
+    /// as if its time were over; the null array is written for whoever asks to wait nevertheless.
+    pub may_wait: bool,
 }
 
 impl<'c> Call<'c> {

@@ -144,6 +144,7 @@ const SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "reply",
         arity: Arity::Exactly(3),
+        flags: ROW.flags.and(Flags::NO_MULTI),
         since: "3.2.0",
         summary: "Says which replies the connection wants.",
         syntax: "<ON | OFF | SKIP>",
@@ -408,7 +409,7 @@ fn kill_all(call: &Call<'_>, ids: impl Iterator<Item = u64>) -> (usize, bool) {
     (killed, includes_self)
 }
 
-/// A connection's line of CLIENT LIST. Fields of what this server does not have (subscriptions, transactions) say
+/// A connection's line of CLIENT LIST. Fields of what this server does not have (subscriptions) say
 /// that there is none of it.
 fn put_line(view: &ClientView, out: &mut Vec<u8>) {
     let mut text = |text: &str| out.extend_from_slice(text.as_bytes());
@@ -419,17 +420,20 @@ fn put_line(view: &ClientView, out: &mut Vec<u8>) {
         Protocol::Resp2 => 2,
         Protocol::Resp3 => 3,
     };
+    let multi = view.queued_count.map_or(-1, |count| count as i64);
     let middle = format!(
-        " age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={} qbuf-free={} argv-mem=0 \
-         multi-mem=0 rbs={} rbp={} obl={} oll=0 omem=0 tot-mem={} events=r cmd={command} user=default redir=-1 \
+        " age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 multi={multi} watch={} qbuf={} qbuf-free={} argv-mem=0 \
+         multi-mem={} rbs={} rbp={} obl={} oll=0 omem=0 tot-mem={} events=r cmd={command} user=default redir=-1 \
          resp={protocol} lib-name=",
         view.age_seconds,
         view.idle_seconds,
         view.flags,
         view.capabilities,
         view.db.0,
+        view.watched_count,
         view.query_bytes,
         view.query_free_bytes,
+        view.queued_bytes,
         view.output_bytes,
         view.output_bytes,
         view.output_bytes,

@@ -95,6 +95,7 @@ pub fn categories(spec: &Spec) -> Vec<&'static str> {
     let group = match spec.group {
         Group::Generic => Some("keyspace"),
         Group::Server => None,
+        Group::Transactions => Some("transaction"),
         group => Some(group.name()),
     };
     let by_flag = [

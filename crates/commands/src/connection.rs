@@ -78,7 +78,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "quit",
         arity: Arity::AtLeast(1),
-        flags: BEFORE_AUTH.and(Flags::SUBSCRIBER),
+        flags: BEFORE_AUTH.and(Flags::SUBSCRIBER).and(Flags::UNQUEUED),
         summary: "Closes the connection.",
         handler: quit,
         ..ROW
@@ -93,7 +93,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec { name: "readwrite", since: "3.0.0", summary: "Takes READONLY back.", handler: readwrite, ..ROW },
     Spec {
         name: "reset",
-        flags: BEFORE_AUTH.and(Flags::SUBSCRIBER),
+        flags: BEFORE_AUTH.and(Flags::SUBSCRIBER).and(Flags::UNQUEUED),
         since: "6.2.0",
         summary: "Makes the connection as it was when it was accepted.",
         handler: reset,

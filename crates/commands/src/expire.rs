@@ -38,7 +38,7 @@ pub(crate) enum Origin {
 const WRITE: Spec = Spec {
     name: "",
     arity: Arity::AtLeast(3),
-    flags: Flags::WRITE.and(Flags::FAST),
+    flags: Flags::WRITE.and(Flags::FAST).and(Flags::BLIND),
     keys: Keys::ONE,
     scope: Scope::Keys,
     group: Group::Generic,
@@ -50,7 +50,7 @@ const WRITE: Spec = Spec {
     subcommands: &[],
 };
 
-const READ: Spec = Spec { arity: Arity::Exactly(2), flags: Flags::READONLY.and(Flags::FAST), syntax: "key", ..WRITE };
+const READ: Spec = Spec { arity: Arity::Exactly(2), flags: Flags::READONLY.and(Flags::FAST).and(Flags::BLIND), syntax: "key", ..WRITE };
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[

@@ -138,6 +138,12 @@ pub struct ClientView {
     pub output_bytes: usize,
     /// What the connection takes in all.
     pub memory_bytes: usize,
+    /// Commands queued since MULTI; `None` outside of it.
+    pub queued_count: Option<usize>,
+    /// Bytes that these take.
+    pub queued_bytes: usize,
+    /// Keys it watches.
+    pub watched_count: usize,
     /// Number of its last command (see `table::by_number`), if it has sent one.
     pub command: Option<u16>,
     /// Bytes ever received.

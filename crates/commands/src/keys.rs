@@ -51,6 +51,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "del",
+        flags: ROW.flags.and(Flags::BLIND),
         since: "1.0.0",
         summary: "Removes keys and returns how many there were; large values are freed in the background.",
         handler: delete,
@@ -58,7 +59,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "exists",
-        flags: Flags::READONLY.and(Flags::FAST),
+        flags: Flags::READONLY.and(Flags::FAST).and(Flags::BLIND),
         since: "1.0.0",
         summary: "Returns how many of the keys exist, counting a key as often as it is named.",
         handler: exists,
@@ -101,7 +102,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "touch",
-        flags: Flags::READONLY.and(Flags::FAST),
+        flags: Flags::READONLY.and(Flags::FAST).and(Flags::BLIND),
         since: "3.2.1",
         summary: "Notes a use of keys and returns how many exist.",
         handler: touch,
@@ -110,7 +111,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "type",
         arity: Arity::Exactly(2),
-        flags: Flags::READONLY.and(Flags::FAST),
+        flags: Flags::READONLY.and(Flags::FAST).and(Flags::BLIND),
         keys: Keys::ONE,
         since: "1.0.0",
         complexity: "O(1)",
@@ -121,7 +122,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "unlink",
-        flags: Flags::WRITE.and(Flags::FAST),
+        flags: Flags::WRITE.and(Flags::FAST).and(Flags::BLIND),
         since: "4.0.0",
         summary: "Removes keys, exactly as DEL does.",
         handler: delete,

@@ -7,11 +7,14 @@
 
 pub mod call;
 pub mod error;
+mod exec;
 pub mod host;
 pub mod run;
 pub mod session;
 pub mod spec;
 pub mod table;
+pub mod transaction;
+pub mod within;
 
 pub mod acl;
 mod bitfield;
@@ -50,6 +53,7 @@ mod strings_options;
 mod strings_read;
 mod strings_write;
 mod syntax;
+pub mod transactions;
 
 pub use call::{Await, Call, Flow};
 pub use error::Error;

@@ -9,11 +9,13 @@
 
 use crate::call::{Call, Flow};
 use crate::error::Error;
+use crate::exec;
 use crate::host::Host;
 use crate::refuse;
 use crate::session::Session;
 use crate::spec::{Flags, Keys, Scope, Spec};
 use crate::table::{self, Row};
+use crate::within::Observer;
 use base::number::parse_u64;
 use base::{PartitionId, TimeMs};
 use journal::{Journal, Position};
@@ -42,6 +44,8 @@ pub struct Engine<'e> {
     pub journal: &'e Journal,
     /// The node.
     pub host: &'e dyn Host,
+    /// Who is told of commands that run within others.
+    pub observer: &'e dyn Observer,
 }
 
 /// The moment a command runs at.
@@ -58,7 +62,7 @@ pub struct Moment {
 /// Memory that is kept from one command to the next.
 #[derive(Default)]
 pub struct Scratch {
-    effects: Vec<u8>,
+    pub(crate) effects: Vec<u8>,
     /// Values let go of, for the connection to pass on to whoever frees them.
     pub garbage: Vec<Garbage>,
     /// What commands that only read have looked up, for the connection to pass on to whoever counts.
@@ -79,12 +83,14 @@ pub enum Ran {
         /// Whether the reply is an error.
         refused: bool,
     },
+    /// It waits for EXEC; that is its reply.
+    Queued,
     /// Nothing has happened: these values must be fetched, then it can be run again.
     Spilled(Vec<Spilled>),
 }
 
 impl Ran {
-    fn refused() -> Ran {
+    pub(crate) fn refused() -> Ran {
         Ran::Done { flow: Flow::Done, revealed: Position::ZERO, wrote: false, refused: true }
     }
 }
@@ -96,6 +102,12 @@ pub struct Resolved {
     pub row: Row,
     /// The row that runs: the subcommand's, if there is one.
     pub spec: &'static Spec,
+}
+
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Resolved({})", table::full_name(self.number()))
+    }
 }
 
 impl Resolved {
@@ -169,8 +181,13 @@ pub fn run<'e>(
     scratch: &'e mut Scratch,
 ) -> Ran {
     let spec = resolved.spec;
+    if session.transaction.is_some()
+        && let Some(ran) = exec::in_transaction(engine, resolved, session, &args, moment, out, scratch)
+    {
+        return ran;
+    }
     let protocol = session.protocol;
-    if let Err(error) = allowed(spec, session, moment) {
+    if let Err(error) = allowed(spec.flags, session, moment) {
         Reply::new(out, protocol).error(error.reply());
         return Ran::refused();
     }
@@ -191,7 +208,8 @@ pub fn run<'e>(
     tx.hear_misses(spec.flags.has(Flags::READONLY));
     let reply = Reply::new(out, protocol);
     let start = reply.mark();
-    let mut call = Call { args, reply, tx, session, host: engine.host };
+    let Engine { host, observer, .. } = engine;
+    let mut call = Call { args, reply, tx, session, host, observer, may_wait: true };
     let outcome = (spec.handler)(&mut call);
     let Call { mut reply, tx, session, .. } = call;
     let (flow, refused) = match outcome {
@@ -207,7 +225,7 @@ pub fn run<'e>(
         }
     };
     let committed = tx.commit(garbage);
-    if spec.flags.has(Flags::READONLY) {
+    if spec.flags.0 & (Flags::READONLY | Flags::RUNS_OTHERS).0 != 0 {
         lookups.hits += committed.lookups.hits;
         lookups.misses += committed.lookups.misses;
     }
@@ -227,24 +245,30 @@ fn has_room(journal: &Journal, args: &Args<'_>) -> bool {
 }
 
 #[inline]
-fn allowed(spec: &Spec, session: &Session, moment: &Moment) -> Result<(), Error> {
-    if !session.is_authenticated && !spec.flags.has(Flags::NO_AUTH) {
+pub(crate) fn allowed(flags: Flags, session: &Session, moment: &Moment) -> Result<(), Error> {
+    if !session.is_authenticated && !flags.has(Flags::NO_AUTH) {
         return Err(Error::text("NOAUTH Authentication required."));
     }
-    if session.monitors && (spec.flags.has(Flags::READONLY) || spec.flags.has(Flags::WRITE)) {
+    if session.monitors && (flags.has(Flags::READONLY) || flags.has(Flags::WRITE)) {
         return Err(Error::text("ERR Replica can't interact with the keyspace"));
     }
     match moment.refuse_growth {
-        Some(why) if spec.flags.has(Flags::DENYOOM) => Err(Error::text(why)),
+        Some(why) if flags.has(Flags::DENYOOM) => Err(Error::text(why)),
         _ => Ok(()),
     }
 }
 
+/// What a command's arguments say where a number of keys may stand.
+#[inline]
+pub(crate) fn number_at<'a>(args: &'a Args<'_>) -> impl Fn(usize) -> Option<usize> + 'a {
+    |index| args.nth(index).and_then(parse_u64).and_then(|number| usize::try_from(number).ok())
+}
+
 /// The partitions to lock, ascending. `None` for none.
 #[inline]
-fn partitions(keyspace: &Keyspace, spec: &Spec, args: &Args<'_>) -> Option<SmallVec<[PartitionId; 4]>> {
+pub(crate) fn partitions(keyspace: &Keyspace, spec: &Spec, args: &Args<'_>) -> Option<SmallVec<[PartitionId; 4]>> {
     match spec.scope {
-        Scope::Nothing | Scope::Each => None,
+        Scope::Nothing | Scope::Each | Scope::Queued => None,
         Scope::Whole => Some(keyspace.ids().collect()),
         Scope::Keys => {
             let mut ids = SmallVec::new();
@@ -252,8 +276,7 @@ fn partitions(keyspace: &Keyspace, spec: &Spec, args: &Args<'_>) -> Option<Small
                 ids.push(keyspace.partition_of(args.at(1)));
                 return Some(ids);
             }
-            let number_at = |index: usize| args.nth(index).and_then(parse_u64).and_then(|n| usize::try_from(n).ok());
-            spec.keys.each(args.count(), number_at, |index| ids.push(keyspace.partition_of(args.at(index))));
+            spec.keys.each(args.count(), number_at(args), |index| ids.push(keyspace.partition_of(args.at(index))));
             ids.sort_unstable();
             ids.dedup();
             Some(ids)

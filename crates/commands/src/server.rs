@@ -29,7 +29,7 @@ pub const ROW: Spec = Spec {
 /// Flags of administration.
 pub const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::DANGEROUS).and(ROW.flags);
 
-const SAVING: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::DANGEROUS).and(Flags::NO_MULTI);
+const SAVING: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::DANGEROUS);
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[
@@ -100,7 +100,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "save",
-        flags: SAVING,
+        flags: SAVING.and(Flags::NO_MULTI),
         complexity: "O(N) where N is the number of keys",
         summary: "Writes a checkpoint of every partition and waits until it is durable.",
         handler: save,
@@ -168,6 +168,9 @@ fn lolwut(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 fn monitor(call: &mut Call<'_>) -> Result<Flow, Error> {
+    if !call.may_wait {
+        return Err(Error::text("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
     call.session.monitors = true;
     call.host.clients().update(call.session);
     call.reply.ok();
@@ -219,6 +222,10 @@ fn lastsave(call: &mut Call<'_>) -> Result<Flow, Error> {
 fn wait(call: &mut Call<'_>) -> Result<Flow, Error> {
     let replica_count = call.integer(1)?;
     let timeout_ms = timeout_ms(call, 2)? as u64;
+    if !call.may_wait {
+        call.reply.integer(0);
+        return Ok(Flow::Done);
+    }
     Ok(Flow::Await(Await::Replicas { replica_count, timeout_ms }))
 }
 
@@ -231,6 +238,12 @@ fn waitaof(call: &mut Call<'_>) -> Result<Flow, Error> {
         .filter(|count| 0 <= *count)
         .ok_or(Error::text("ERR value is out of range, must be positive"))?;
     let timeout_ms = timeout_ms(call, 3)? as u64;
+    if !call.may_wait {
+        call.reply.array(2);
+        call.reply.integer(i64::from(call.session.written <= call.tx.durable()));
+        call.reply.integer(0);
+        return Ok(Flow::Done);
+    }
     Ok(Flow::Await(Await::Durable { local_count, replica_count, timeout_ms }))
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Deliberately not here: its socket, buffers and statistics, which the server keeps.
 
+use crate::spec::{Flags, Scope, Spec};
+use crate::transaction::Transaction;
 use base::DbId;
 use wire::reply::Protocol;
 
@@ -51,6 +53,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// End of the last batch this connection wrote: what WAIT and WAITAOF are about.
     pub written: journal::Position,
+    /// MULTI and WATCH; `None` while neither is in use.
+    pub transaction: Option<Box<Transaction>>,
 }
 
 impl Session {
@@ -72,6 +76,7 @@ impl Session {
             monitors: false,
             reply_mode: ReplyMode::On,
             written: journal::Position::ZERO,
+            transaction: None,
         }
     }
 
@@ -83,6 +88,29 @@ impl Session {
             lib_version: std::mem::take(&mut self.lib_version),
             ..Session::new(self.id, is_authenticated)
         };
+    }
+
+    /// A command was refused before it got to run: what is queued will not run either.
+    #[cold]
+    pub fn refused(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.abort();
+        }
+    }
+
+    /// The flags by which a command is let run: EXEC brings along those of what is queued.
+    #[inline]
+    pub fn flags_of(&self, spec: &Spec) -> Flags {
+        match &self.transaction {
+            Some(transaction) if spec.scope == Scope::Queued => spec.flags | transaction.flags(),
+            _ => spec.flags,
+        }
+    }
+
+    /// Whether a command with this row would wait for EXEC.
+    #[inline]
+    pub fn queues(&self, spec: &Spec) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.is_open()) && !spec.flags.has(Flags::UNQUEUED)
     }
 
     /// To be called before each command.

@@ -71,6 +71,14 @@ impl Flags {
     pub const DANGEROUS: Flags = Flags(1 << 15);
     /// Not delayed by CLIENT PAUSE ALL.
     pub const UNPAUSED: Flags = Flags(1 << 16);
+    /// Runs at once inside MULTI, instead of being queued.
+    pub const UNQUEUED: Flags = Flags(1 << 17);
+    /// Runs other commands, which are shown, logged and counted by themselves.
+    pub const RUNS_OTHERS: Flags = Flags(1 << 18);
+    /// Seldom looks at its keys' values, so that nothing is fetched ahead for it.
+    pub const BLIND: Flags = Flags(1 << 19);
+    /// Left out of the logs of remarkable commands.
+    pub const SKIP_LOGS: Flags = Flags(1 << 20);
 
     /// Both sets together.
     #[must_use]
@@ -86,7 +94,7 @@ impl Flags {
 
     /// The names COMMAND reports.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(Flags, &str); 14] = [
+        const NAMES: [(Flags, &str); 15] = [
             (Flags::WRITE, "write"),
             (Flags::READONLY, "readonly"),
             (Flags::DENYOOM, "denyoom"),
@@ -97,6 +105,7 @@ impl Flags {
             (Flags::LOADING, "loading"),
             (Flags::STALE, "stale"),
             (Flags::SKIP_MONITOR, "skip_monitor"),
+            (Flags::SKIP_LOGS, "skip_slowlog"),
             (Flags::FAST, "fast"),
             (Flags::NO_AUTH, "no_auth"),
             (Flags::NO_MULTI, "no_multi"),
@@ -182,6 +191,8 @@ pub enum Scope {
     Each,
     /// All of them.
     Whole,
+    /// Those of the commands queued since MULTI, and of the watched keys (EXEC).
+    Queued,
 }
 
 /// The chapter of the reference a command stands in, and an ACL category.
@@ -201,6 +212,8 @@ pub enum Group {
     Server,
     /// Scripts and functions.
     Scripting,
+    /// MULTI and what goes with it.
+    Transactions,
 }
 
 impl Group {
@@ -214,6 +227,7 @@ impl Group {
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Scripting => "scripting",
+            Group::Transactions => "transactions",
         }
     }
 }

@@ -149,6 +149,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "mset",
         arity: Arity::AtLeast(3),
+        flags: WRITE.flags.and(Flags::BLIND),
         keys: Keys::Range { first: 1, last: -1, step: 2 },
         since: "1.0.1",
         complexity: "O(N) where N is the number of keys to set",
@@ -183,6 +184,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "psetex",
         arity: Arity::Exactly(4),
+        flags: WRITE.flags.and(Flags::BLIND),
         since: "2.6.0",
         summary: "Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist.",
         syntax: "key milliseconds value",
@@ -192,6 +194,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "set",
         arity: Arity::AtLeast(3),
+        flags: WRITE.flags.and(Flags::BLIND),
         summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
         syntax: "key value [NX | XX | IFEQ comparison-value | IFVER version] [GET] [EX seconds | PX milliseconds | \
                  EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
@@ -201,6 +204,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "setex",
         arity: Arity::Exactly(4),
+        flags: WRITE.flags.and(Flags::BLIND),
         since: "2.0.0",
         summary: "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
         syntax: "key seconds value",
@@ -210,6 +214,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "setnx",
         arity: Arity::Exactly(3),
+        flags: WRITE_FAST.flags.and(Flags::BLIND),
         summary: "Set the string value of a key only when the key doesn't exist.",
         syntax: "key value",
         handler: write::setnx,

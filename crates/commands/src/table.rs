@@ -20,6 +20,7 @@ static GROUPS: &[&[Spec]] = &[
     crate::scripting::COMMANDS,
     crate::server::COMMANDS,
     crate::strings::COMMANDS,
+    crate::transactions::COMMANDS,
 ];
 
 /// Longest command name; longer ones are unknown without a look-up.

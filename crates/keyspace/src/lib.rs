@@ -28,5 +28,5 @@ pub use events::Event;
 pub use keyspace::Keyspace;
 pub use partition::{Ending, Garbage, Partition};
 pub use spilled::Spilled;
-pub use tx::{Begin, Committed, Found, Lookups, Stop, Str, Tx};
+pub use tx::{Begin, Committed, Found, KeyState, Lookups, Stop, Str, Tx};
 pub use value::{Kind, Value};

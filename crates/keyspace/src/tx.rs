@@ -9,8 +9,8 @@
 //! rollback: a command looks first and changes last, and what it changed before failing stays, as in Redis.
 //!
 //! A value that lies only in the journal stops the command with [`Stop::Spilled`] as long as it has changed
-//! nothing: the caller fetches it without holding a lock and runs the command anew. Once something has changed
-//! (later commands of a MULTI) it is read on the spot.
+//! nothing: the caller fetches it without holding a lock and runs the command anew. Once something has changed, and
+//! in a transaction of several commands (`several.rs`), it is read on the spot.
 //!
 //! Deliberately not here: which partitions to lock, replies, waiting.
 //!
@@ -37,6 +37,9 @@ use smallvec::SmallVec;
 use std::ops::ControlFlow;
 
 mod events;
+mod several;
+
+pub use several::KeyState;
 
 /// Why a transaction cannot give what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +141,8 @@ pub struct Tx<'a> {
     /// Whether reads leave the access clock alone (CLIENT NO-TOUCH).
     no_touch: bool,
     spare: &'a mut Vec<u8>,
+    /// Spilled values are read under the locks: see [`Tx::read_in_place`].
+    reads_in_place: bool,
     missing: Vec<Spilled>,
     /// What partitions that were looked at without being kept locked reveal.
     seen: Position,
@@ -196,6 +201,7 @@ impl<'a> Tx<'a> {
             clock,
             no_touch,
             spare,
+            reads_in_place: false,
             missing: Vec::new(),
             seen: Position::ZERO,
             lookups: Lookups::default(),
@@ -356,20 +362,22 @@ impl<'a> Tx<'a> {
 
     #[cold]
     fn unspill(&mut self, key: &[u8], found: Found) -> Result<(), Stop> {
-        let entry = self.entry(found);
-        let (version, home) = (entry.version(), entry.home());
-        let part = &mut self.parts[usize::from(found.part)];
-        let id = part.guard.id();
-        let wanted =
-            Spilled { partition: id, db: found.db, key: key.to_vec(), version, position: Position::unpack(home.0) };
-        if self.parts.iter().all(|part| part.effect_count == 0) {
+        let wanted = self.spilled_at(key, found);
+        if !self.reads_in_place && !self.has_changes() {
             self.missing.push(wanted);
             return Err(Stop::Spilled);
         }
         let image = spilled::read_or_stop(self.journal, &wanted);
         let partition = &mut self.parts[usize::from(found.part)].guard;
-        partition.promote(found.db, key, version, &image).expect("its record's checksums held");
+        partition.promote(found.db, key, wanted.version, &image).expect("its record's checksums held");
         Ok(())
+    }
+
+    fn spilled_at(&self, key: &[u8], found: Found) -> Spilled {
+        let entry = self.entry(found);
+        let partition = self.parts[usize::from(found.part)].guard.id();
+        let (version, position) = (entry.version(), Position::unpack(entry.home().0));
+        Spilled { partition, db: found.db, key: key.to_vec(), version, position }
     }
 
     /// The values that stopped this transaction with [`Stop::Spilled`], to be fetched before it is run anew.
@@ -712,7 +720,8 @@ impl<'a> Tx<'a> {
             let version = part.guard.version().next();
             part.guard.set_version(version);
             part.guard.revealed = appended.end;
-            let home = spilled::home_in(Home(appended.start.pack()), body.len(), part.effect_count);
+            // As replay judges it: a record over several partitions holds several effects.
+            let home = spilled::home_in(Home(appended.start.pack()), body.len(), 2);
             part.guard.set_homes(&part.effects, home);
         }
     }

@@ -12,6 +12,7 @@ use crate::monitor::{Feed, Monitors};
 use crate::pause::{Pause, Pauses};
 use base::{DbId, TimeMs};
 use commands::host::{ClientView, PauseMode, Unblock};
+use commands::transaction::Transaction;
 use commands::{Session, host};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -98,6 +99,10 @@ pub struct Client {
     query_bytes: AtomicUsize,
     query_free_bytes: AtomicUsize,
     output_bytes: AtomicUsize,
+    /// Commands queued since MULTI, and one more; 0 outside of it.
+    queued_next: AtomicUsize,
+    queued_bytes: AtomicUsize,
+    watched_count: AtomicUsize,
     waiting: AtomicU8,
     killed: AtomicBool,
     unblocked: Mutex<Option<Unblock>>,
@@ -157,6 +162,21 @@ impl Client {
         self.query_bytes.store(query_bytes, Ordering::Relaxed);
         self.query_free_bytes.store(query_free_bytes, Ordering::Relaxed);
         self.output_bytes.store(output_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether the others see a transaction of this connection.
+    #[inline]
+    pub fn has_transaction(&self) -> bool {
+        self.queued_next.load(Ordering::Relaxed) + self.watched_count.load(Ordering::Relaxed) != 0
+    }
+
+    /// What MULTI and WATCH have come to.
+    #[cold]
+    pub fn set_transaction(&self, transaction: Option<&Transaction>) {
+        let queued = transaction.and_then(Transaction::queued_count);
+        self.queued_next.store(queued.map_or(0, |count| count + 1), Ordering::Relaxed);
+        self.queued_bytes.store(transaction.map_or(0, Transaction::queued_bytes), Ordering::Relaxed);
+        self.watched_count.store(transaction.map_or(0, Transaction::watched_count), Ordering::Relaxed);
     }
 
     /// Whether the connection is to close. If not, the task is woken when it is, or when it is unblocked.
@@ -223,13 +243,14 @@ impl Client {
     }
 
     fn memory_bytes(&self) -> usize {
-        let buffers = [&self.query_bytes, &self.query_free_bytes, &self.output_bytes];
+        let buffers = [&self.query_bytes, &self.query_free_bytes, &self.output_bytes, &self.queued_bytes];
         CLIENT_BYTES + self.feed.bytes() + buffers.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
     }
 
     fn flags(&self, modes: &Modes) -> String {
         let set = [
             ('O', self.feed.is_open()),
+            ('x', self.queued_next.load(Ordering::Relaxed) != 0),
             ('b', !self.is(Waiting::Not)),
             ('A', self.killed.load(Ordering::Relaxed)),
             ('r', modes.readonly),
@@ -257,6 +278,9 @@ impl Client {
             query_free_bytes: self.query_free_bytes.load(Ordering::Relaxed),
             output_bytes: self.output_bytes.load(Ordering::Relaxed),
             memory_bytes: self.memory_bytes(),
+            queued_count: self.queued_next.load(Ordering::Relaxed).checked_sub(1),
+            queued_bytes: self.queued_bytes.load(Ordering::Relaxed),
+            watched_count: self.watched_count.load(Ordering::Relaxed),
             command: (command != COMMAND_NONE).then_some(command),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
@@ -286,6 +310,10 @@ pub struct ClientTotals {
     pub connected: usize,
     /// Waiting in a blocking command or for the end of a pause.
     pub blocked: usize,
+    /// Watching keys.
+    pub watching: usize,
+    /// Keys that they watch; one watched by several counts for each.
+    pub watched_count: usize,
     /// Bytes of their buffers.
     pub memory_bytes: usize,
     /// Largest query buffer.
@@ -302,6 +330,9 @@ impl ClientTotals {
     fn add(&mut self, client: &Client) {
         self.connected += 1;
         self.blocked += usize::from(!client.is(Waiting::Not));
+        let watched_count = client.watched_count.load(Ordering::Relaxed);
+        self.watching += usize::from(watched_count != 0);
+        self.watched_count += watched_count;
         self.memory_bytes += client.memory_bytes();
         self.query_bytes_max = self.query_bytes_max.max(client.query_bytes.load(Ordering::Relaxed));
         self.output_bytes_max = self.output_bytes_max.max(client.output_bytes.load(Ordering::Relaxed));
@@ -368,6 +399,9 @@ impl ClientRegistry {
             query_bytes: AtomicUsize::new(0),
             query_free_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
+            queued_next: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            watched_count: AtomicUsize::new(0),
             waiting: AtomicU8::new(Waiting::Not as u8),
             killed: AtomicBool::new(false),
             unblocked: Mutex::new(None),

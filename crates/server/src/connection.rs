@@ -18,9 +18,11 @@ use crate::serve::Server;
 use crate::statistics::{Counter, Finished, Timer};
 use commands::host::Unblock;
 use commands::run::{self, Engine, Moment, Ran, Resolved, Scratch};
-use commands::{Await, Flags, Flow, Keys, Session, table};
+use commands::within::{Inner, Observer, Origin};
+use commands::{Await, Flags, Flow, Keys, Scope, Session, table};
 use journal::Position;
 use keyspace::prefetch::Ahead;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -328,7 +330,7 @@ impl<S: Stream> Connection<S> {
     /// Waits while CLIENT PAUSE holds a command back, and a little when memory runs over its limit.
     #[inline]
     async fn wait_for_turn(&mut self, resolved: &Resolved, moment: &mut Moment) -> Result<(), End> {
-        let is_write = resolved.spec.flags.has(Flags::WRITE);
+        let is_write = self.session.flags_of(resolved.spec).has(Flags::WRITE);
         if self.server.clients.is_pausing() && !resolved.spec.flags.has(Flags::UNPAUSED) {
             self.wait_for_unpause(is_write).await?;
             self.restart(moment);
@@ -353,31 +355,44 @@ impl<S: Stream> Connection<S> {
         let may_know = self.session.is_authenticated || table::find(args.at(0)).is_some_and(is_open);
         let error = if may_know { error } else { "NOAUTH Authentication required." };
         self.server.statistics.refused(args, error);
+        self.session.refused();
         self.reply_error(error);
         Flow::Done
     }
 
     async fn run(&mut self, resolved: Resolved, args: Args<'_>, moment: &mut Moment) -> Result<Flow, End> {
-        if self.server.clients.monitors().is_watched() {
+        // What EXEC runs is shown before it.
+        let is_shown_later = resolved.spec.scope == Scope::Queued;
+        if self.server.clients.monitors().is_watched() && !is_shown_later {
             self.show(resolved, &args);
         }
         loop {
-            let server = &self.server;
-            let engine = Engine { keyspace: &server.node.keyspace, journal: &server.node.journal, host: server.host() };
             self.client.begin_command(resolved.number());
             let start = self.out.len();
-            let ran = run::run(engine, resolved, &mut self.session, args, moment, &mut self.out, &mut self.scratch);
+            let ran = self.run_now(resolved, args, moment);
+            let server = &self.server;
+            if self.session.transaction.is_some() || self.client.has_transaction() {
+                self.client.set_transaction(self.session.transaction.as_deref());
+            }
             match ran {
                 Ran::Done { flow, revealed, refused, .. } => {
                     self.revealed = self.revealed.max(revealed);
+                    if is_shown_later && server.clients.monitors().is_watched() {
+                        self.show(resolved, &args);
+                    }
                     let (client, reply) = (&*self.client, &self.out[start..]);
-                    let finished = Finished { resolved: &resolved, args: &args, client, reply, is_error: refused };
+                    let (resolved, args, is_error) = (&resolved, &args, refused);
+                    let finished = Finished { resolved, args, client, reply, is_error, origin: Origin::Client };
                     self.timer = server.statistics.finish(self.timer, &finished);
                     server.statistics.count_lookups(std::mem::take(&mut self.scratch.lookups));
                     if !self.scratch.garbage.is_empty() {
                         server.node.discard(std::mem::take(&mut self.scratch.garbage));
                     }
                     return Ok(flow);
+                }
+                Ran::Queued => {
+                    self.client.end_command(clients::monotonic_ns());
+                    return Ok(Flow::Done);
                 }
                 Ran::Spilled(wanted) => {
                     let node = Arc::clone(&server.node);
@@ -392,23 +407,25 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Shows a command to the monitors, before it runs: one that blocks is news when it begins to. Commands of
-    /// administration are not shown, nor what somebody who has not logged in may not run.
+    #[inline]
+    fn run_now(&mut self, resolved: Resolved, args: Args<'_>, moment: &Moment) -> Ran {
+        let server = &*self.server;
+        let observer = Watching { server, client: &self.client, timer: Cell::new(self.timer) };
+        let (keyspace, journal) = (&server.node.keyspace, &server.node.journal);
+        let engine = Engine { keyspace, journal, host: server.host(), observer: &observer };
+        run::run(engine, resolved, &mut self.session, args, moment, &mut self.out, &mut self.scratch)
+    }
+
+    /// Shows a command to the monitors, before it runs: one that blocks is news when it begins to. Not what somebody who
+    /// has not logged in may not run, nor what waits for EXEC.
     #[cold]
     fn show(&self, resolved: Resolved, args: &Args<'_>) {
-        let flags = resolved.spec.flags;
-        let may_run = self.session.is_authenticated || flags.has(Flags::NO_AUTH);
-        if !may_run || flags.has(Flags::ADMIN) || flags.has(Flags::SKIP_MONITOR) {
-            return;
+        let may_run = self.session.is_authenticated || resolved.spec.flags.has(Flags::NO_AUTH);
+        if may_run && !self.session.queues(resolved.spec) {
+            let Session { db, .. } = self.session;
+            let shown = Shown { time_us: clients::wall_us(), db, source: self.client.address(), args };
+            show(&self.server, resolved, &shown);
         }
-        let server = &self.server;
-        let bytes_max = match server.output_bytes_max() {
-            0 => usize::MAX,
-            bytes_max => bytes_max,
-        };
-        let shown = Shown { time_us: clients::wall_us(), db: self.session.db, source: self.client.address(), args };
-        let closed_count = server.clients.monitors().show(&shown, bytes_max);
-        server.statistics.count(Counter::OutputLimitReached, closed_count);
     }
 
     fn reply_error(&mut self, message: &str) {
@@ -578,7 +595,8 @@ impl<S: Stream> Connection<S> {
         self.make_room(bytes_missing);
         let (query_bytes, free_bytes) = (self.input.len(), self.input.capacity() - self.input.len());
         self.client.set_buffers(query_bytes, free_bytes, self.out.len());
-        if self.server.settings.query_bytes_max() < query_bytes {
+        let queued_bytes = self.session.transaction.as_ref().map_or(0, |transaction| transaction.queued_bytes());
+        if self.server.settings.query_bytes_max() < query_bytes + queued_bytes {
             self.server.statistics.count(Counter::QueryLimitReached, 1);
             return Err(End::OverLimit);
         }
@@ -615,6 +633,43 @@ impl<S: Stream> Connection<S> {
         let wanted = bytes_missing.min(self.input.len().max(READ_BYTES)).max(READ_BYTES / 2);
         if self.input.capacity() - self.input.len() < wanted {
             self.input.reserve(wanted.max(READ_BYTES));
+        }
+    }
+}
+
+/// Shows a command to the monitors; commands of administration are not shown.
+fn show(server: &Server, resolved: Resolved, shown: &Shown<'_>) {
+    let flags = resolved.spec.flags;
+    if flags.has(Flags::ADMIN) || flags.has(Flags::SKIP_MONITOR) {
+        return;
+    }
+    let bytes_max = match server.output_bytes_max() {
+        0 => usize::MAX,
+        bytes_max => bytes_max,
+    };
+    let closed_count = server.clients.monitors().show(shown, bytes_max);
+    server.statistics.count(Counter::OutputLimitReached, closed_count);
+}
+
+/// Counts, logs and shows the commands that run within another one.
+struct Watching<'a> {
+    server: &'a Server,
+    client: &'a Client,
+    /// Runs from when the command in hand could begin.
+    timer: Cell<Timer>,
+}
+
+impl Observer for Watching<'_> {
+    fn ran(&self, inner: &Inner<'_>) {
+        let Inner { resolved, args, db, reply, is_refused, origin } = inner;
+        let finished = Finished { resolved, args, client: self.client, reply, is_error: *is_refused, origin: *origin };
+        self.timer.set(self.server.statistics.finish(self.timer.get(), &finished));
+        if self.server.clients.monitors().is_watched() {
+            let source = match origin {
+                Origin::Client | Origin::Queue => self.client.address(),
+                Origin::Script => "lua",
+            };
+            show(self.server, *resolved, &Shown { time_us: clients::wall_us(), db: *db, source, args });
         }
     }
 }

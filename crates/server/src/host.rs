@@ -247,6 +247,7 @@ mod tests {
     use super::*;
     use crate::config::{Inputs, load};
     use crate::statistics::Finished;
+    use commands::within::Origin;
     use commands::run::{Engine, Scratch, resolve, run};
     use commands::{Session, table};
     use env::{RealClock, RealDisk, RealEntropy};
@@ -281,7 +282,7 @@ mod tests {
         let (line, mut ranges) = (format!("{line}\r\n"), Ranges::new());
         RequestParser::new().parse(line.as_bytes(), &Limits::standard(Login::Done), &mut ranges).expect("a command");
         let args = ranges.args(line.as_bytes());
-        let engine = Engine { keyspace: &host.node.keyspace, journal: &host.node.journal, host };
+        let engine = Engine { keyspace: &host.node.keyspace, journal: &host.node.journal, host, observer: &() };
         let (mut out, mut scratch) = (Vec::new(), Scratch::default());
         let resolved = resolve(&args).expect("a command there is");
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
@@ -289,7 +290,7 @@ mod tests {
         let timer = host.statistics.timer();
         run(engine, resolved, session, args, &host.node.moment(), &mut out, &mut scratch);
         let is_error = out.starts_with(b"-");
-        let finished = Finished { resolved: &resolved, args: &args, client: &client, reply: &out, is_error };
+        let finished = Finished { resolved: &resolved, args: &args, client: &client, reply: &out, is_error, origin: Origin::Client };
         host.statistics.finish(timer, &finished);
         host.statistics.count_lookups(scratch.lookups);
         String::from_utf8_lossy(&out).into_owned()

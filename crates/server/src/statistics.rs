@@ -21,6 +21,7 @@ use commands::Flags;
 use commands::host::LogKind;
 use commands::run::Resolved;
 use commands::table;
+use commands::within::Origin;
 use keyspace::Lookups;
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -231,6 +232,8 @@ pub struct Finished<'a> {
     pub reply: &'a [u8],
     /// Whether that is an error.
     pub is_error: bool,
+    /// Who had it run.
+    pub origin: Origin,
 }
 
 /// See the module's text.
@@ -363,6 +366,10 @@ impl Statistics {
 
     #[inline]
     fn finish_logs(&self, duration_ns: u64, finished: &Finished<'_>) {
+        // EXEC is as long as what it runs, which is logged by itself; a script is logged whole.
+        if finished.resolved.spec.flags.has(Flags::SKIP_LOGS) || finished.origin == Origin::Script {
+            return;
+        }
         let duration_us = duration_ns / 1000;
         if is_from(self.settings.slowlog_from_us(), duration_us) {
             self.note(LogKind::Slow, duration_us, finished);
@@ -497,7 +504,7 @@ mod tests {
                 let timer = self.statistics.timer();
                 let (client, reply) = (&*self.client, reply.as_bytes());
                 let is_error = reply.starts_with(b"-");
-                self.statistics.finish(timer, &Finished { resolved: &resolved, args, client, reply, is_error });
+                self.statistics.finish(timer, &Finished { resolved: &resolved, args, client, reply, is_error, origin: Origin::Client });
             });
         }
 

@@ -17,7 +17,7 @@ pub mod reply;
 pub mod request;
 pub mod value;
 
-pub use args::{Args, Ranges};
+pub use args::{Args, ArgsQueue, Ranges};
 pub use reply::{Mark, Protocol, Reply};
 pub use request::{Limits, Login, Parsed, ProtocolError, RequestParser};
 pub use value::{DecodeError, Decoded, Value};

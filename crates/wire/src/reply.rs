@@ -247,6 +247,11 @@ impl<'a> Reply<'a> {
         self.out.truncate(mark.0);
     }
 
+    /// What was written since `mark`.
+    pub fn since(&self, mark: Mark) -> &[u8] {
+        &self.out[mark.0..]
+    }
+
     /// Makes an array of the `count` replies written since `mark`.
     /// # Cost
     /// Moves the bytes since `mark` once; nested arrays move theirs once a level.

@@ -135,7 +135,10 @@ impl Node {
         self.keyspace.set_keeps_ended(self.host.setting("import-mode").is_some_and(|mode| mode == "yes"));
         match resolve(&args) {
             Ok(resolved) => self.run_resolved(session, resolved, args),
-            Err(error) => Answer { reply: format!("-{}\r\n", error.reply()).into_bytes(), flow: Flow::Done },
+            Err(error) => {
+                session.refused();
+                Answer { reply: format!("-{}\r\n", error.reply()).into_bytes(), flow: Flow::Done }
+            }
         }
     }
 
@@ -143,9 +146,10 @@ impl Node {
         for _ in 0..FETCH_ROUNDS_MAX {
             let moment = self.moment();
             let mut reply = Vec::new();
-            let engine = Engine { keyspace: &self.keyspace, journal: &self.journal, host: &self.host };
+            let engine = Engine { keyspace: &self.keyspace, journal: &self.journal, host: &self.host, observer: &() };
             match run(engine, resolved, session, args, &moment, &mut reply, &mut self.scratch) {
                 Ran::Done { flow, .. } => return Answer { reply, flow },
+                Ran::Queued => return Answer { reply, flow: Flow::Done },
                 Ran::Spilled(missing) => {
                     assert!(reply.is_empty(), "a command that is run anew has said nothing");
                     assert!(!missing.is_empty(), "a command that stopped names what it misses");

@@ -189,11 +189,12 @@ impl Connection {
 
     fn run(&mut self, args: Args<'_>) -> Result<Answer, Vec<Spilled>> {
         let mut reply = Vec::new();
-        let engine = Engine { keyspace: &self.node.keyspace, journal: &self.node.journal, host: &self.host };
+        let engine = Engine { keyspace: &self.node.keyspace, journal: &self.node.journal, host: &self.host, observer: &() };
         let resolved = resolve(&args).unwrap_or_else(|error| panic!("{args:?}: {}", error.reply()));
         let moment = self.node.moment();
         match run(engine, resolved, &mut self.session, args, &moment, &mut reply, &mut self.scratch) {
             Ran::Done { revealed, .. } => Ok(Answer { reply, revealed }),
+            Ran::Queued => Ok(Answer { reply, revealed: Position::ZERO }),
             Ran::Spilled(missing) => Err(missing),
         }
     }

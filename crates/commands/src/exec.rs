@@ -1,0 +1,181 @@
+//! EXEC of an open transaction, and what becomes of commands that arrive while one is open.
+//!
+//! ```text
+//! refused, or a watched key has changed? ─► values fetched ahead ─► commands, one after the other ─► one record
+//! ```
+//!
+//! The partitions of all queued commands are locked from beginning to end; all of them if one command needs all.
+//!
+//! Deliberately not here: what one command within the transaction does (`within.rs`).
+
+use crate::call::{Call, Flow};
+use crate::error::Error;
+use crate::refuse;
+use crate::run::{Engine, Moment, Ran, Resolved, Scratch, allowed, number_at, partitions};
+use crate::session::Session;
+use crate::spec::{Flags, Scope};
+use crate::transaction::Transaction;
+use crate::within::Origin;
+use base::number::parse_i64;
+use base::{DB_COUNT, DbId, PartitionId};
+use keyspace::{Begin, Keyspace, Tx};
+use smallvec::SmallVec;
+use wire::args::Args;
+use wire::reply::Reply;
+
+/// Values fetched ahead of one EXEC; what it needs beyond is read as its commands run.
+const FETCHED_AHEAD_MAX: usize = 1000;
+
+const ABORTED: Error = Error::text("EXECABORT Transaction discarded because of previous errors.");
+
+/// Deals with a command that arrives while the connection has a transaction: queues it, refuses it, or runs EXEC.
+/// `None` when it runs as any other.
+#[cold]
+pub fn in_transaction(
+    engine: Engine<'_>,
+    resolved: Resolved,
+    session: &mut Session,
+    args: &Args<'_>,
+    moment: &Moment,
+    out: &mut Vec<u8>,
+    scratch: &mut Scratch,
+) -> Option<Ran> {
+    let spec = resolved.spec;
+    if !session.transaction.as_ref().is_some_and(|transaction| transaction.is_open()) {
+        return None;
+    }
+    if spec.scope == Scope::Queued {
+        return Some(exec(engine, session, *args, moment, out, scratch));
+    }
+    if spec.flags.has(Flags::UNQUEUED) {
+        return None;
+    }
+    let outcome = if spec.flags.has(Flags::NO_MULTI) {
+        Err(refuse!("ERR Command '{}' not allowed inside a transaction", crate::table::full_name(resolved.number())))
+    } else {
+        allowed(spec.flags, session, moment)
+    };
+    let mut reply = Reply::new(out, session.protocol);
+    let transaction = session.transaction.as_mut()?;
+    Some(match outcome {
+        Ok(()) => {
+            transaction.queue(resolved, args);
+            reply.simple("QUEUED");
+            Ran::Queued
+        }
+        Err(error) => {
+            transaction.abort();
+            reply.error(error.reply());
+            Ran::refused()
+        }
+    })
+}
+
+/// Whether EXEC may run what is queued.
+fn check(transaction: &Transaction, session: &Session, moment: &Moment) -> Result<(), Error> {
+    if transaction.is_aborted() {
+        return Err(ABORTED);
+    }
+    allowed(transaction.flags(), session, moment)
+        .map_err(|error| refuse!("EXECABORT Transaction discarded because of: {}", error.reply()))
+}
+
+fn exec<'e>(
+    engine: Engine<'e>,
+    session: &'e mut Session,
+    args: Args<'e>,
+    moment: &Moment,
+    out: &'e mut Vec<u8>,
+    scratch: &'e mut Scratch,
+) -> Ran {
+    let Some(mut transaction) = session.transaction.take() else { return Ran::refused() };
+    if let Err(error) = check(&transaction, session, moment) {
+        Reply::new(out, session.protocol).error(error.reply());
+        return Ran::refused();
+    }
+    let ids = locks(engine.keyspace, &transaction);
+    let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
+    let Scratch { effects, garbage, lookups } = scratch;
+    let mut tx = Tx::begin(engine.keyspace, engine.journal, &ids, begin, effects);
+    if session.imports && tx.keeps_ended() {
+        tx.see_ended();
+    }
+    let mut reply = Reply::new(out, session.protocol);
+    if has_changed(&transaction, &mut tx) {
+        reply.null_array();
+        let revealed = tx.commit(garbage).revealed;
+        return Ran::Done { flow: Flow::Done, revealed, wrote: false, refused: false };
+    }
+    if !std::mem::replace(&mut transaction.is_fetched, true) {
+        fetch_ahead(&transaction, session.db, &mut tx);
+        if 0 < tx.missing_count() {
+            session.transaction = Some(transaction);
+            return Ran::Spilled(tx.into_spilled());
+        }
+    }
+    reply.array(transaction.commands().len());
+    let Engine { host, observer, .. } = engine;
+    let mut call = Call { args, reply, tx, session, host, observer, may_wait: false };
+    let flow = run_all(&mut call, &transaction);
+    let Call { tx, session, .. } = call;
+    let committed = tx.commit(garbage);
+    lookups.hits += committed.lookups.hits;
+    lookups.misses += committed.lookups.misses;
+    if committed.wrote {
+        session.written = committed.revealed;
+    }
+    Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, refused: false }
+}
+
+fn run_all<'c>(call: &mut Call<'c>, transaction: &'c Transaction) -> Flow {
+    let mut last = Flow::Done;
+    for (resolved, args) in transaction.commands() {
+        if let Flow::Close = call.step(resolved, args, Origin::Queue).flow {
+            last = Flow::Close;
+        }
+    }
+    last
+}
+
+/// The partitions of all queued commands and watched keys, ascending.
+fn locks(keyspace: &Keyspace, transaction: &Transaction) -> SmallVec<[PartitionId; 4]> {
+    let mut ids: SmallVec<[PartitionId; 4]> = SmallVec::new();
+    for (resolved, args) in transaction.commands() {
+        match resolved.spec.scope {
+            Scope::Each | Scope::Whole => return keyspace.ids().collect(),
+            _ => ids.extend(partitions(keyspace, resolved.spec, &args).into_iter().flatten()),
+        }
+    }
+    ids.extend(transaction.watched().map(|(_, key, _)| keyspace.partition_of(key)));
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Whether a watched key is no longer what it was.
+fn has_changed(transaction: &Transaction, tx: &mut Tx<'_>) -> bool {
+    let selected = tx.db();
+    let has_changed = transaction.watched().any(|(db, key, state)| {
+        tx.set_db(db);
+        tx.key_state(key) != state
+    });
+    tx.set_db(selected);
+    has_changed
+}
+
+/// Asks for the values that the queued commands will probably need.
+fn fetch_ahead(transaction: &Transaction, selected: DbId, tx: &mut Tx<'_>) {
+    for (resolved, args) in transaction.commands() {
+        let spec = resolved.spec;
+        if spec.name == "select" {
+            let number = args.nth(1).and_then(parse_i64).and_then(|number| u8::try_from(number).ok());
+            if let Some(number) = number.filter(|number| usize::from(*number) < DB_COUNT) {
+                tx.set_db(DbId(number));
+            }
+        }
+        if spec.scope == Scope::Keys && !spec.flags.has(Flags::BLIND) && tx.missing_count() < FETCHED_AHEAD_MAX {
+            spec.keys.each(args.count(), number_at(&args), |index| tx.fetch_ahead(args.at(index)));
+        }
+    }
+    tx.set_db(selected);
+}
