@@ -50,7 +50,12 @@ const WRITE: Spec = Spec {
     subcommands: &[],
 };
 
-const READ: Spec = Spec { arity: Arity::Exactly(2), flags: Flags::READONLY.and(Flags::FAST).and(Flags::BLIND), syntax: "key", ..WRITE };
+const READ: Spec = Spec {
+    arity: Arity::Exactly(2),
+    flags: Flags::READONLY.and(Flags::FAST).and(Flags::BLIND),
+    syntax: "key",
+    ..WRITE
+};
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[

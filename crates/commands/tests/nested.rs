@@ -69,11 +69,14 @@ fn nested_commands_are_one_batch_and_leave_the_outer_call_as_it_was() {
     assert!(call.may_wait);
     let reads = call.tx.lookups();
     assert_eq!((reads.hits, reads.misses), (0, 1), "only GET reads");
-    let committed = call.tx.commit(&mut garbage);
-    assert!(committed.wrote);
+    let Call { tx, .. } = { call };
+    assert!(tx.commit(&mut garbage).wrote);
     assert_eq!(out, b"$6\r\nscript\r\n");
     let told = told.0.into_inner();
-    assert_eq!(told[1..3], ["incr 0 :2 false", "hset 0 -WRONGTYPE Operation against a key holding the wrong kind of value true"]);
+    assert_eq!(
+        told[1..3],
+        ["incr 0 :2 false", "hset 0 -WRONGTYPE Operation against a key holding the wrong kind of value true"]
+    );
     assert_eq!(told.len(), 5);
     assert_eq!(node.line(&mut session, "mget a b c").reply, b"*3\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\n2\r\n");
     let mut record_count = 0;

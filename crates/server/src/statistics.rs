@@ -504,7 +504,10 @@ mod tests {
                 let timer = self.statistics.timer();
                 let (client, reply) = (&*self.client, reply.as_bytes());
                 let is_error = reply.starts_with(b"-");
-                self.statistics.finish(timer, &Finished { resolved: &resolved, args, client, reply, is_error, origin: Origin::Client });
+                self.statistics.finish(
+                    timer,
+                    &Finished { resolved: &resolved, args, client, reply, is_error, origin: Origin::Client },
+                );
             });
         }
 

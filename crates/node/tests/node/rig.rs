@@ -189,7 +189,8 @@ impl Connection {
 
     fn run(&mut self, args: Args<'_>) -> Result<Answer, Vec<Spilled>> {
         let mut reply = Vec::new();
-        let engine = Engine { keyspace: &self.node.keyspace, journal: &self.node.journal, host: &self.host, observer: &() };
+        let engine =
+            Engine { keyspace: &self.node.keyspace, journal: &self.node.journal, host: &self.host, observer: &() };
         let resolved = resolve(&args).unwrap_or_else(|error| panic!("{args:?}: {}", error.reply()));
         let moment = self.node.moment();
         match run(engine, resolved, &mut self.session, args, &moment, &mut reply, &mut self.scratch) {
