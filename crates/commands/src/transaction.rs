@@ -114,7 +114,7 @@ impl Transaction {
 
     /// How many commands are queued; `None` before MULTI.
     pub fn queued_count(&self) -> Option<usize> {
-        self.is_open().then(|| self.commands.len())
+        self.is_open().then_some(self.commands.len())
     }
 
     /// How many keys are watched.

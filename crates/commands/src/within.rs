@@ -82,6 +82,7 @@ impl<'c> Call<'c> {
         self.tx.read_in_place();
         self.tx.set_db(self.session.db);
         self.tx.set_no_touch(self.session.no_touch);
+        self.tx.hear_misses(spec.flags.has(Flags::READONLY));
         let (start, lookups) = (self.reply.mark(), self.tx.lookups());
         let is_too_much = spec.flags.has(Flags::WRITE) && self.tx.changed_bytes() > BATCH_BYTES_MAX;
         let outcome = if is_too_much {
