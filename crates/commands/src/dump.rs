@@ -17,6 +17,7 @@ use base::number::format_i64;
 use keyspace::entry::Stored;
 use keyspace::hash::{Field, Hash};
 use keyspace::partition::has_ended;
+use keyspace::set::{Member, Set};
 use keyspace::{AccessClock, Event, Kind, STRING_BYTES_MAX, Value};
 use rdb::{DumpError, Object, Versions};
 
@@ -78,6 +79,10 @@ fn payload(value: Stored<'_>, now: TimeMs) -> Option<Vec<u8>> {
                 return None;
             }
             rdb::dump_hash(&mut out, fields.iter().map(|field| (field.name, field.value, field.expires)));
+        }
+        Stored::Boxed(Value::Set(set)) => {
+            let members: Vec<Member<'_>> = set.iter().collect();
+            rdb::dump_set(&mut out, members.iter().map(|member| &**member));
         }
         Stored::Spilled => unreachable!("the transaction fetched the value"),
     }
@@ -161,7 +166,16 @@ fn restored(object: Object, now: TimeMs) -> Result<Option<(Kind, Vec<u8>)>, Erro
             hash.encode(&mut image);
             Ok((!hash.is_empty()).then_some((Kind::Hash, image)))
         }
-        Object::String(_) | Object::List(_) | Object::Set(_) | Object::SortedSet(_) | Object::Stream(_) => Err(BAD),
+        Object::Set(members) => {
+            let mut set = Set::new();
+            for member in &members {
+                set.add(member);
+            }
+            let mut image = Vec::new();
+            set.encode(&mut image);
+            Ok(Some((Kind::Set, image)))
+        }
+        Object::String(_) | Object::List(_) | Object::SortedSet(_) | Object::Stream(_) => Err(BAD),
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::hashes::live_count;
-use crate::random::Random;
+use crate::random::{LISTED_RATIO_MAX, Random, shuffle_first};
 use crate::refuse;
 use crate::scan::{ScanOptions, Walked, cursor, reply_scanned};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
@@ -19,8 +19,6 @@ use wire::reply::{Protocol, Reply};
 
 /// Most fields of one HRANDFIELD with repetition: its reply must not grow with a number alone.
 const REPEATED_COUNT_MAX: usize = 16 << 20;
-/// Up to this many times as many fields as are asked for, all are listed and shuffled: fewer draws than retries.
-const LISTED_RATIO_MAX: usize = 3;
 
 const ROW: Spec = Spec {
     name: "",
@@ -230,14 +228,6 @@ fn different<'h>(hash: &'h Hash, live_count: usize, count: usize, now: TimeMs, r
     fields
 }
 
-/// Puts `count` elements picked at random in front (the first steps of a Fisher-Yates shuffle).
-fn shuffle_first<T>(items: &mut [T], count: usize, random: &mut Random) {
-    let len = items.len();
-    for index in 0..count.min(len.saturating_sub(1)) {
-        items.swap(index, index + random.below(len - index));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,17 +262,5 @@ mod tests {
         assert_eq!(drawn.len(), 1000);
         assert!(drawn.iter().all(|field| field.name != b"field:3"));
         assert_eq!(different(&hash, 9, 100, TimeMs(5), &mut random).len(), 9);
-    }
-
-    #[test]
-    fn a_shuffled_front_gives_each_element_its_turn() {
-        let mut random = Random::new(3);
-        let mut firsts = [0u32; 5];
-        for _ in 0..10_000 {
-            let mut items = [0, 1, 2, 3, 4];
-            shuffle_first(&mut items, 1, &mut random);
-            firsts[items[0]] += 1;
-        }
-        assert!(firsts.iter().all(|count| (1_800..2_200).contains(count)), "{firsts:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! OBJECT: how a value lies in memory, and how it has been used.
 //!
 //! Encodings keep the names that Redis gave to its own forms, because tools ask for them: a string is `int`,
-//! `embstr` up to 44 bytes or `raw`, a hash `listpack` while compact and no field of it ends, else `hashtable`.
+//! `embstr` up to 44 bytes or `raw`, a hash `listpack` while compact and no field of it ends, else `hashtable`, a set
+//! `intset`, `listpack` or `hashtable`.
 //!
 //! VERSION and REVISION are Larder's own: what `SET … IFVER` compares, and how often the key was written.
 //!
@@ -13,6 +14,7 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use keyspace::set::SetForm;
 use keyspace::{Found, Kind, Value, entry::Stored};
 
 /// Longest string that Redis keeps in one block with its header.
@@ -139,6 +141,7 @@ fn encoding(call: &mut Call<'_>) -> Result<Flow, Error> {
             }
             (Kind::String, _) => "raw",
             (Kind::Hash, _) => hash_encoding(call)?,
+            (Kind::Set, _) => set_encoding(call)?,
         };
         call.reply.bulk(name.as_bytes());
         Ok(())
@@ -150,6 +153,18 @@ fn hash_encoding(call: &mut Call<'_>) -> Result<&'static str, Error> {
     Ok(match call.tx.peek_value(key)? {
         Some(Stored::Boxed(Value::Hash(hash))) if hash.is_compact() && !hash.has_expiries() => "listpack",
         _ => "hashtable",
+    })
+}
+
+fn set_encoding(call: &mut Call<'_>) -> Result<&'static str, Error> {
+    let key = call.arg(2);
+    Ok(match call.tx.peek_value(key)? {
+        Some(Stored::Boxed(Value::Set(set))) => match set.form() {
+            SetForm::Ints => "intset",
+            SetForm::Packed => "listpack",
+            SetForm::Large => "hashtable",
+        },
+        _ => unreachable!("the key was found to be a set"),
     })
 }
 

@@ -4,6 +4,9 @@
 //!
 //! Source: SplitMix64, Steele et al., "Fast splittable pseudorandom number generators" (2014).
 
+/// Up to this many times as many elements as are asked for, all are listed and shuffled: fewer draws than retries.
+pub(crate) const LISTED_RATIO_MAX: usize = 3;
+
 /// A generator that starts from entropy the node gave.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
@@ -33,6 +36,14 @@ impl Random {
     }
 }
 
+/// Puts `count` elements picked at random in front (the first steps of a Fisher-Yates shuffle).
+pub(crate) fn shuffle_first<T>(items: &mut [T], count: usize, random: &mut Random) {
+    let len = items.len();
+    for index in 0..count.min(len.saturating_sub(1)) {
+        items.swap(index, index + random.below(len - index));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +57,17 @@ mod tests {
         }
         assert!(seen.iter().all(|count| (9_500..10_500).contains(count)), "{seen:?}");
         assert_eq!(random.below(1), 0);
+    }
+
+    #[test]
+    fn a_shuffled_front_gives_each_element_its_turn() {
+        let mut random = Random::new(3);
+        let mut firsts = [0u32; 5];
+        for _ in 0..10_000 {
+            let mut items = [0, 1, 2, 3, 4];
+            shuffle_first(&mut items, 1, &mut random);
+            firsts[items[0]] += 1;
+        }
+        assert!(firsts.iter().all(|count| (1_800..2_200).contains(count)), "{firsts:?}");
     }
 }

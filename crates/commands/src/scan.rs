@@ -94,6 +94,8 @@ pub(crate) enum Walked {
     Keys,
     /// Fields of a hash.
     Hash,
+    /// Members of a set.
+    Set,
 }
 
 /// The options of SCAN and its kin.

@@ -206,6 +206,8 @@ pub enum Group {
     Bitmap,
     /// Hashes.
     Hash,
+    /// Sets.
+    Set,
     /// The connection itself.
     Connection,
     /// The server.
@@ -224,6 +226,7 @@ impl Group {
             Group::String => "string",
             Group::Bitmap => "bitmap",
             Group::Hash => "hash",
+            Group::Set => "set",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Scripting => "scripting",

@@ -19,6 +19,9 @@ static GROUPS: &[&[Spec]] = &[
     crate::connection::COMMANDS,
     crate::scripting::COMMANDS,
     crate::server::COMMANDS,
+    crate::sets::COMMANDS,
+    crate::sets_algebra::COMMANDS,
+    crate::sets_random::COMMANDS,
     crate::strings::COMMANDS,
     crate::transactions::COMMANDS,
 ];

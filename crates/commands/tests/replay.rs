@@ -73,10 +73,17 @@ const TEMPLATES: &[(&str, &str)] = &[
         "set",
         "key value|key value NX GET|key value EX secs|key value XX KEEPTTL|key value PXAT ms_at|key value IFVER int",
     ),
+    ("sadd", "set member|set member member member|set int int int int"),
+    ("sdiffstore", "set set set|set set set set"),
     ("setbit", "key offset bit"),
     ("setex", "key secs value"),
     ("setnx", "key value"),
     ("setrange", "key offset value"),
+    ("sinterstore", "set set set|set set"),
+    ("smove", "set set member"),
+    ("spop", "set|set 2|set 100"),
+    ("srem", "set member|set member member member"),
+    ("sunionstore", "set set set"),
     ("swapdb", "db db"),
     ("unlink", "key key"),
 ];
@@ -89,6 +96,8 @@ fn token(word: &'static str) -> BoxedStrategy<Vec<u8>> {
     match word {
         "key" => one_of(&["a", "b", "{a}c", "d", "h"]),
         "hash" => prop_oneof![6 => Just(b"h".to_vec()), 2 => Just(b"{h}i".to_vec()), 1 => token("key")].boxed(),
+        "set" => prop_oneof![6 => Just(b"s".to_vec()), 3 => Just(b"{s}t".to_vec()), 2 => Just(b"u".to_vec()), 1 => token("key")].boxed(),
+        "member" => prop_oneof![4 => token("field"), 4 => token("int"), 1 => value()].boxed(),
         "field" => one_of(&["f", "g", "h", "i", "1"]),
         "value" => value(),
         "int" => number(-3..12),
@@ -119,14 +128,14 @@ fn value() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![3 => token("int"), 3 => short, 1 => long].boxed()
 }
 
-/// What DUMP says of a string, an integer and a hash.
+/// What DUMP says of a string, an integer, a hash and a set.
 fn payloads() -> Vec<Vec<u8>> {
     let mut node = Node::new();
     let mut session = Node::connect(1);
-    for line in ["set a text", "set b 17", "hset h f 1 g 2"] {
+    for line in ["set a text", "set b 17", "hset h f 1 g 2", "sadd s m 1 2"] {
         node.line(&mut session, line);
     }
-    ["a", "b", "h"].iter().map(|key| bulk(&node.line(&mut session, &format!("dump {key}")).reply)).collect()
+    ["a", "b", "h", "s"].iter().map(|key| bulk(&node.line(&mut session, &format!("dump {key}")).reply)).collect()
 }
 
 fn bulk(reply: &[u8]) -> Vec<u8> {

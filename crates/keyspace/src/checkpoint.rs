@@ -311,7 +311,7 @@ fn load_entry(reader: &mut Reader<'_>, partition: &mut Partition) -> Result<(), 
         let image = reader.bytes()?;
         match kind {
             Kind::String => as_integer(image).map_or(Payload::Inline(image), Payload::Int),
-            Kind::Hash => Payload::Boxed { value: Box::new(Value::decode_image(kind, image)?), image_bytes: 0 },
+            kind => Payload::Boxed { value: Box::new(Value::decode_image(kind, image)?), image_bytes: 0 },
         }
     };
     partition.restore(db, key, payload, &meta);

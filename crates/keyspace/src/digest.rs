@@ -16,6 +16,7 @@ use crate::entry::{EntryRef, Stored};
 use crate::hash::Hash;
 use crate::partition::Partition;
 use crate::replay::Fetch;
+use crate::set::Set;
 use crate::spilled::{ReadError, Spilled};
 use crate::value::{Kind, Value};
 use base::TimeMs;
@@ -98,6 +99,7 @@ fn put_value(out: &mut String, value: &Value) {
     match value {
         Value::Bytes(bytes) => put_quoted(out, bytes),
         Value::Hash(hash) => put_hash(out, hash),
+        Value::Set(set) => put_set(out, set),
     }
 }
 
@@ -109,6 +111,15 @@ fn put_hash(out: &mut String, hash: &Hash) {
         out.push('=');
         put_quoted(out, field.value);
         put(out, format_args!(" expires {}, ", ending(field.expires)));
+    }
+}
+
+fn put_set(out: &mut String, set: &Set) {
+    let mut members: Vec<_> = set.iter().collect();
+    members.sort_unstable_by(|one, other| one.cmp(other));
+    for member in members {
+        put_quoted(out, &member);
+        out.push(' ');
     }
 }
 

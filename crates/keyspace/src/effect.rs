@@ -12,12 +12,18 @@
 //!          HashExpire  key count:varint (field expires)*
 //!          FlushDb     –
 //!          SwapDbs     other:u8
+//!          SetAdd      key count:varint (member)*
+//!          SetRemove   key count:varint (member)*
 //! ```
 //!
 //! Effects name physical databases (see `Partition`), so a swap of two numbers moves no key. They never depend
 //! on another key, a clock or randomness; the batch's own timestamp decides what has expired.
 //!
 //! Invariant: `decode` of what `put_*` wrote gives the same effect; foreign bytes are refused, never asserted.
+
+mod set;
+
+pub use set::{SetChange, put_set_add, put_set_remove};
 
 use crate::value::{Kind, read_kind};
 use base::codec::{put_bytes, put_varint};
@@ -35,6 +41,8 @@ enum Tag {
     HashExpire = 8,
     FlushDb = 9,
     SwapDbs = 10,
+    SetAdd = 20,
+    SetRemove = 21,
 }
 
 /// One change, borrowed from the bytes it was read from.
@@ -102,6 +110,13 @@ pub enum Effect<'a> {
         /// `(field expires)*`.
         fields: Items<'a>,
     },
+    /// A set changes.
+    Set {
+        /// Name.
+        key: &'a [u8],
+        /// How.
+        change: SetChange<'a>,
+    },
     /// The database holds nothing any more.
     FlushDb,
     /// Two numbers of databases change places.
@@ -129,7 +144,7 @@ impl<'a> Items<'a> {
         self.each(|reader| Ok((reader.bytes()?, reader.bytes()?, read_expires(reader)?)))
     }
 
-    /// The names of a `HashDelete`.
+    /// The names of a `HashDelete`, the members of a `SetAdd` or a `SetRemove`.
     pub fn names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.each(Reader::bytes)
     }
@@ -159,7 +174,8 @@ impl<'a> Effect<'a> {
             | Effect::PutImage { key, .. }
             | Effect::HashSet { key, .. }
             | Effect::HashDelete { key, .. }
-            | Effect::HashExpire { key, .. } => Some(key),
+            | Effect::HashExpire { key, .. }
+            | Effect::Set { key, .. } => Some(key),
             Effect::FlushDb | Effect::SwapDbs { .. } => None,
         }
     }
@@ -205,6 +221,12 @@ impl<'a> Effect<'a> {
                     read_expires(reader).map(drop)
                 })?,
             },
+            t if t == Tag::SetAdd as u8 => {
+                Effect::Set { key: reader.bytes()?, change: SetChange::Add(set::read_members(reader)?) }
+            }
+            t if t == Tag::SetRemove as u8 => {
+                Effect::Set { key: reader.bytes()?, change: SetChange::Remove(set::read_members(reader)?) }
+            }
             t if t == Tag::FlushDb as u8 => Effect::FlushDb,
             t if t == Tag::SwapDbs as u8 => Effect::SwapDbs { other: read_db(reader)? },
             _ => return Err(Truncated),
@@ -337,7 +359,7 @@ mod tests {
     use super::*;
 
     fn one_of_each() -> Vec<Vec<u8>> {
-        let mut all = vec![Vec::new(); 10];
+        let mut all = vec![Vec::new(); 12];
         put_string(&mut all[0], 3, b"key", Some(TimeMs(5)), b"value");
         put_delete(&mut all[1], 0, b"key");
         put_expire(&mut all[2], 15, b"key", None);
@@ -348,6 +370,8 @@ mod tests {
         put_hash_expire(&mut all[7], 0, b"key", [(&b"f"[..], None)].into_iter());
         put_flush(&mut all[8], 2);
         put_swap(&mut all[9], 2, 3);
+        put_set_add(&mut all[10], 0, b"key", [&b"m"[..], &b"n"[..]].into_iter());
+        put_set_remove(&mut all[11], 0, b"key", [&b"m"[..]].into_iter());
         all
     }
 

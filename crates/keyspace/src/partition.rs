@@ -13,6 +13,9 @@
 //! collection does not exist; `deadlines` has one element for each key that ends, and one for each hash with
 //! fields that end; `live` counts a home exactly while an entry points at it.
 
+mod collection;
+mod set;
+
 use crate::effect::{Effect, Items};
 use crate::entry::{Entry, EntryRef, Home, Meta, Payload, Stored};
 use crate::hash::Hash;
@@ -333,6 +336,7 @@ impl Partition {
             Effect::HashSet { key, fields } => self.hash_set(db, key, fields, stamp)?,
             Effect::HashDelete { key, fields } => self.hash_delete(db, key, fields, stamp),
             Effect::HashExpire { key, fields } => self.hash_expire(db, key, fields, stamp),
+            Effect::Set { key, change } => self.set_change(db, key, change, stamp)?,
             Effect::FlushDb => self.flush(db, stamp),
             Effect::SwapDbs { other } => {
                 self.db_map.swap(usize::from(db), usize::from(*other));
@@ -496,42 +500,10 @@ impl Partition {
         stamp: &Stamp,
         change: impl FnOnce(&mut Hash) -> R,
     ) -> R {
-        let hash = hash_bytes(key);
-        let place = match self.find_current(db, key, stamp) {
-            // Only a replay towards a state that has this key replaced can meet another form here.
-            Some(place) if !matches!(self.index(db).entry(place).stored(), Stored::Boxed(Value::Hash(_))) && create => {
-                self.delete(db, key, stamp);
-                None
-            }
-            found => found,
-        };
-        let (place, new) = match place {
-            Some(place) => (place, false),
-            None if create => {
-                let payload = Payload::Boxed { value: Box::new(Value::Hash(Hash::new())), image_bytes: 0 };
-                let unhomed = Stamp { home: Home::NONE, ..*stamp };
-                (self.put_at(db, key, payload, None, &unhomed), true)
-            }
-            None => return R::default(),
-        };
-        let this = &mut self.dbs[usize::from(db)];
-        let before = fields_deadline(this.index.entry(place).stored());
-        this.forget_home(place);
-        let result = this.index.update(place, |entry| match entry.value_mut() {
-            Some(Value::Hash(hash)) => change(hash),
+        self.with_collection(db, key, Kind::Hash, create, stamp, |value| match value {
+            Value::Hash(hash) => change(hash),
             _ => R::default(),
-        });
-        let entry = this.index.entry(place);
-        let after = fields_deadline(entry.stored());
-        let emptied = matches!(entry.stored(), Stored::Boxed(value) if value.is_empty_collection());
-        this.set_deadline(hash, Ending::Fields, before, after);
-        if !new {
-            self.mark(db, place, stamp);
-        }
-        if emptied {
-            self.delete(db, key, stamp);
-        }
-        result
+        })
     }
 
     fn hash_set(&mut self, db: u8, key: &[u8], fields: &Items<'_>, stamp: &Stamp) -> Result<Applied, Truncated> {
@@ -765,7 +737,7 @@ impl Partition {
         let meta = entry.meta();
         let payload = match entry.kind() {
             Kind::String => Payload::Inline(image),
-            kind @ Kind::Hash => Payload::Boxed {
+            kind => Payload::Boxed {
                 value: Box::new(Value::decode_image(kind, image)?),
                 image_bytes: u32::try_from(image.len()).map_err(|_| Truncated)?,
             },

@@ -80,7 +80,8 @@ impl Partition {
         let (Effect::PatchString { key, .. }
         | Effect::HashSet { key, .. }
         | Effect::HashDelete { key, .. }
-        | Effect::HashExpire { key, .. }) = effect
+        | Effect::HashExpire { key, .. }
+        | Effect::Set { key, .. }) = effect
         else {
             return Ok(());
         };

@@ -21,6 +21,10 @@
 //! Invariants: a child is hung only behind a full bucket; an entry sits in the chain of the bucket its hash
 //! addresses; `count` is the number of non-empty slots.
 
+mod walk;
+
+pub use walk::{Slots, TableBytes};
+
 /// Hash bits that may address buckets, and so the width of a scan cursor.
 pub const CURSOR_BITS: u32 = 40;
 

@@ -17,6 +17,8 @@
 //! Invariants: a transaction sees and changes only partitions it locked; all its changes carry one version per
 //! partition; what `commit` journals is what was applied, whole.
 
+mod set;
+
 use crate::access::AccessClock;
 use crate::effect;
 use crate::effect::Effect;

@@ -3,6 +3,7 @@
 //! Also their images: the bytes from which a value is rebuilt whole, in the journal and in checkpoints.
 
 use crate::hash::Hash;
+use crate::set::Set;
 use base::{Reader, Truncated};
 
 /// The type of a value, as TYPE names it. The number is written to disk: never reuse one.
@@ -13,6 +14,8 @@ pub enum Kind {
     String = 0,
     /// Fields with values.
     Hash = 1,
+    /// Members, each once.
+    Set = 3,
 }
 
 impl Kind {
@@ -21,6 +24,7 @@ impl Kind {
         match self {
             Kind::String => "string",
             Kind::Hash => "hash",
+            Kind::Set => "set",
         }
     }
 
@@ -29,6 +33,7 @@ impl Kind {
         match number {
             0 => Some(Kind::String),
             1 => Some(Kind::Hash),
+            3 => Some(Kind::Set),
             _ => None,
         }
     }
@@ -45,14 +50,28 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// A hash.
     Hash(Hash),
+    /// A set.
+    Set(Set),
 }
 
+const _: () = assert!(size_of::<Value>() <= 32, "every key of a collection pays for the largest type");
+
 impl Value {
+    /// A value of this type without elements: what a collection is for the moment in which it comes to be.
+    pub(crate) fn empty(kind: Kind) -> Value {
+        match kind {
+            Kind::String => Value::Bytes(Vec::new()),
+            Kind::Hash => Value::Hash(Hash::new()),
+            Kind::Set => Value::Set(Set::new()),
+        }
+    }
+
     /// The value's type.
     pub fn kind(&self) -> Kind {
         match self {
             Value::Bytes(_) => Kind::String,
             Value::Hash(_) => Kind::Hash,
+            Value::Set(_) => Kind::Set,
         }
     }
 
@@ -62,6 +81,7 @@ impl Value {
             + match self {
                 Value::Bytes(bytes) => bytes.capacity(),
                 Value::Hash(hash) => hash.bytes(),
+                Value::Set(set) => set.bytes(),
             }
     }
 
@@ -70,6 +90,7 @@ impl Value {
         match self {
             Value::Bytes(_) => 1,
             Value::Hash(hash) => hash.len(),
+            Value::Set(set) => set.len(),
         }
     }
 
@@ -78,6 +99,7 @@ impl Value {
         match self {
             Value::Bytes(_) => false,
             Value::Hash(hash) => hash.is_empty(),
+            Value::Set(set) => set.is_empty(),
         }
     }
 
@@ -86,6 +108,7 @@ impl Value {
         match self {
             Value::Bytes(bytes) => out.extend_from_slice(bytes),
             Value::Hash(hash) => hash.encode(out),
+            Value::Set(set) => set.encode(out),
         }
     }
 
@@ -97,6 +120,7 @@ impl Value {
         Ok(match kind {
             Kind::String => Value::Bytes(image.to_vec()),
             Kind::Hash => Value::Hash(Hash::decode(image).map_err(|_| Truncated)?),
+            Kind::Set => Value::Set(Set::decode(image)?),
         })
     }
 }

@@ -1,4 +1,5 @@
-//! One field of a large hash: name, value and expiry in one heap block behind one thin pointer.
+//! One field of a large hash: name, value and expiry in one heap block behind one thin pointer. A member of a large
+//! set is a field without a value.
 //!
 //! ```text
 //! narrow   flags:u8 | name_bytes:u8  | value_bytes:u8  | expires:i64? | name | value | up to 15 unused
@@ -27,7 +28,7 @@ const EXPIRY_BYTES: usize = 8;
 /// change its length by a little in place.
 const BLOCK_STEP_BYTES: usize = 16;
 /// Longest name or value.
-pub(super) const PART_BYTES_MAX: usize = u32::MAX as usize;
+pub(crate) const PART_BYTES_MAX: usize = u32::MAX as usize;
 
 /// What a block's first bytes say.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Shape {
 }
 
 /// An owned field. Freed on drop.
-pub(super) struct Block(NonNull<u8>);
+pub(crate) struct Block(NonNull<u8>);
 
 impl Block {
     /// # Cost

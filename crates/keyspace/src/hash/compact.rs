@@ -10,13 +10,12 @@
 //! Invariants: `count` fields, of which `expiring_count` have an expiry, fill `fields` exactly; names differ.
 
 use super::{FIELD_COMPACT_BYTES_MAX, FIELD_COMPACT_COUNT_MAX, Field};
+use crate::packed::{resize, same_name};
 use base::TimeMs;
 
 const HEAD_BYTES: usize = 2;
 const EXPIRY_BYTES: usize = 8;
 const EXPIRES_BIT: u8 = 0x80;
-/// Allocations are rounded to this, as allocators do anyway.
-const CAPACITY_STEP_BYTES: usize = 16;
 
 const _: () = assert!(FIELD_COMPACT_BYTES_MAX < EXPIRES_BIT as usize, "a length must leave the expiry bit free");
 const _: () = assert!(FIELD_COMPACT_COUNT_MAX <= u8::MAX as usize, "the count is kept in a byte");
@@ -86,7 +85,7 @@ impl Compact {
     fn find(&self, name: &[u8]) -> Option<Span> {
         let mut start = 0;
         while let Some(span) = self.span(start) {
-            if span.name_bytes == name.len() && same_bytes(&self.fields[start + HEAD_BYTES..span.value_at()], name) {
+            if same_name(&self.fields[start + HEAD_BYTES..span.value_at()], name) {
                 return Some(span);
             }
             start = span.end();
@@ -125,7 +124,7 @@ impl Compact {
         let end = self.fields.len();
         let (start, old_bytes) = old.map_or((end, 0), |span| (span.start, span.end() - span.start));
         let new = Span { start, name_bytes: name.len(), value_bytes: value.len(), expires: expires.is_some() };
-        self.resize(start, old_bytes, new.end() - start);
+        resize(&mut self.fields, start, old_bytes, new.end() - start);
         self.fields[start + 1] = value.len() as u8;
         self.fields[start + HEAD_BYTES..new.value_at()].copy_from_slice(name);
         self.fields[new.value_at()..new.expiry_at()].copy_from_slice(value);
@@ -137,7 +136,7 @@ impl Compact {
 
     pub fn remove(&mut self, name: &[u8]) -> bool {
         let Some(span) = self.find(name) else { return false };
-        self.resize(span.start, span.end() - span.start, 0);
+        resize(&mut self.fields, span.start, span.end() - span.start, 0);
         self.count -= 1;
         self.recount_expiring(span.expires, false);
         assert!(self.fields.is_empty() == (self.count == 0), "fields and their count must agree");
@@ -147,7 +146,7 @@ impl Compact {
     pub fn set_expiry(&mut self, name: &[u8], expires: Option<TimeMs>) -> bool {
         let Some(old) = self.find(name) else { return false };
         let new = Span { expires: expires.is_some(), ..old };
-        self.resize(old.expiry_at(), old.expiry_bytes(), new.expiry_bytes());
+        resize(&mut self.fields, old.expiry_at(), old.expiry_bytes(), new.expiry_bytes());
         self.write_expiry(new, expires);
         self.recount_expiring(old.expires, new.expires);
         true
@@ -164,30 +163,6 @@ impl Compact {
     fn recount_expiring(&mut self, before: bool, after: bool) {
         self.expiring_count = self.expiring_count + u8::from(after) - u8::from(before);
         assert!(self.expiring_count <= self.count, "only fields have expiries");
-    }
-
-    /// Makes the `old_bytes` at `at` into `new_bytes`, moving what follows.
-    fn resize(&mut self, at: usize, old_bytes: usize, new_bytes: usize) {
-        let end = self.fields.len();
-        if old_bytes < new_bytes {
-            let end_new = end + (new_bytes - old_bytes);
-            self.reserve(end_new);
-            self.fields.resize(end_new, 0);
-            self.fields.copy_within(at + old_bytes..end, at + new_bytes);
-        } else if new_bytes < old_bytes {
-            self.fields.copy_within(at + old_bytes.., at + new_bytes);
-            self.fields.truncate(end - (old_bytes - new_bytes));
-            if self.fields.len() < self.fields.capacity() / 2 {
-                self.fields.shrink_to(capacity_for(self.fields.len()));
-            }
-        }
-    }
-
-    /// Grows by an eighth at least: doubling would waste a quarter of the memory of most hashes.
-    fn reserve(&mut self, bytes: usize) {
-        if self.fields.capacity() < bytes {
-            self.fields.reserve_exact(capacity_for(bytes) - self.fields.len());
-        }
     }
 
     pub fn next_expiry(&self) -> Option<TimeMs> {
@@ -211,17 +186,6 @@ impl Compact {
         let index = (random >> 8).checked_rem(u64::from(self.count))?;
         self.fields().nth(index as usize)
     }
-}
-
-fn capacity_for(bytes: usize) -> usize {
-    (bytes + bytes / 8).next_multiple_of(CAPACITY_STEP_BYTES)
-}
-
-/// Equality of two slices of the same length. Names in one hash mostly differ at their end (`field:17`), so
-/// the last byte is looked at before the rest.
-#[inline]
-fn same_bytes(one: &[u8], other: &[u8]) -> bool {
-    one.last() == other.last() && one == other
 }
 
 /// All fields, in the order they came to be.

@@ -11,7 +11,7 @@
 use super::Field;
 use super::block::Block;
 use crate::hasher::hash_bytes;
-use crate::table::{CURSOR_BITS, Place, Table};
+use crate::table::{Place, Slots, Table, TableBytes};
 use base::TimeMs;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -19,10 +19,6 @@ use std::mem::ManuallyDrop;
 
 /// What an entry of the expiry set takes: 16 bytes in nodes that are two thirds full, and a share of the rest.
 const EXPIRY_ENTRY_BYTES: usize = 26;
-/// Entries of a window among which a sample is drawn; fuller windows are rare.
-const WINDOW_COUNT_MAX: usize = 32;
-/// Windows looked at for one sample. Each holds a few of `WINDOW_COUNT_MAX` at least, so one in ten is a hit.
-const SAMPLE_TRIES_MAX: usize = 256;
 
 type Expiries = BTreeSet<(TimeMs, u64)>;
 
@@ -31,9 +27,7 @@ type Expiries = BTreeSet<(TimeMs, u64)>;
 pub(super) struct Large {
     table: Table,
     block_bytes: usize,
-    table_bytes: usize,
-    /// Changes since `table_bytes` was measured.
-    table_changes: usize,
+    table_bytes: TableBytes,
     expiries: Option<Box<Expiries>>,
 }
 
@@ -51,7 +45,7 @@ impl Large {
     /// Heap bytes; those of the table as last measured, within a thousandth of its entries ago.
     pub fn bytes(&self) -> usize {
         let expiries = self.expiries.as_ref().map_or(0, |set| size_of::<Expiries>() + set.len() * EXPIRY_ENTRY_BYTES);
-        size_of::<Large>() + self.block_bytes + self.table_bytes + expiries
+        size_of::<Large>() + self.block_bytes + self.table_bytes.get() + expiries
     }
 
     #[inline]
@@ -87,7 +81,7 @@ impl Large {
         self.block_bytes += block.bytes();
         let slot = block.into_slot();
         self.table.insert(hash_bytes(name), slot, hash_of);
-        self.table_changed();
+        self.table_bytes.note_change(&self.table);
         self.schedule(None, expires.map(|expires| (expires, slot)));
     }
 
@@ -117,7 +111,7 @@ impl Large {
         // SAFETY: the slot was in the table, so its block is live, and it is there no more.
         let block = unsafe { Block::from_slot(slot) };
         self.block_bytes -= block.bytes();
-        self.table_changed();
+        self.table_bytes.note_change(&self.table);
         self.schedule(block.field().expires.map(|expires| (expires, slot)), None);
         assert!((self.block_bytes == 0) == (self.len() == 0), "an empty hash must have no blocks");
         true
@@ -148,16 +142,6 @@ impl Large {
         }
     }
 
-    /// Keeps `table_bytes` close. Measuring takes time in proportion to the table's chunks, so it is done once
-    /// in a thousandth of the entries: always, while there are few.
-    fn table_changed(&mut self) {
-        self.table_changes += 1;
-        if self.table.len() / 1024 < self.table_changes {
-            self.table_bytes = self.table.bytes();
-            self.table_changes = 0;
-        }
-    }
-
     pub fn has_expiries(&self) -> bool {
         self.expiries.is_some()
     }
@@ -172,64 +156,17 @@ impl Large {
     }
 
     pub fn fields(&self) -> Fields<'_> {
-        Fields { large: self, cursor: 0, done: self.table.is_empty(), slots: SmallVec::new() }
+        Fields { large: self, slots: self.table.slots() }
     }
 
     /// One step of a scan, over whole buckets, until `count` fields have been seen.
     pub fn scan(&self, cursor: u64, count: usize, mut each: impl FnMut(Field<'_>)) -> u64 {
-        let (mut cursor, mut seen_count) = (cursor, 0);
-        loop {
-            cursor = self.table.scan(cursor, |slot| {
-                seen_count += 1;
-                each(self.field(slot));
-            });
-            if cursor == 0 || count <= seen_count {
-                return cursor;
-            }
-        }
+        self.table.scan_some(cursor, count, |slot| each(self.field(slot)))
     }
 
     /// Each field equally likely.
-    ///
-    /// Buckets of a linear-hashed table cover hash ranges of two widths and hold a varying count, so a random
-    /// entry of a random bucket would be far from fair. Windows of the hash space of the greater width are all
-    /// alike: take one at random, then an entry at random *as if it held `WINDOW_COUNT_MAX`*, and try again if
-    /// there is none.
-    ///
-    /// # Cost
-    /// Three to ten windows of one or two buckets.
     pub fn sample(&self, random: u64) -> Option<Field<'_>> {
-        let space = 1u64 << CURSOR_BITS;
-        // Bucket 0 is always among the narrowest, and half as wide as the widest at least.
-        let narrow = match self.table.scan(0, |_| ()) {
-            0 => space,
-            next => next,
-        };
-        let wide = (2 * narrow).min(space);
-        let pick_max = if wide == space { 1 } else { WINDOW_COUNT_MAX };
-        let mut random = random;
-        for _ in 0..SAMPLE_TRIES_MAX {
-            random = mixed(random);
-            let slots = self.window(random & (space - wide), wide);
-            let pick = mixed(!random) as usize;
-            // The lower bits say whether there is an entry, the upper ones which: a window that holds more than
-            // `WINDOW_COUNT_MAX` then still gives any of them.
-            if pick % pick_max < slots.len() {
-                return Some(self.field(slots[(pick >> 32) % slots.len()]));
-            }
-        }
-        self.table.sample(random).map(|slot| self.field(slot))
-    }
-
-    /// The slots between two cursors.
-    fn window(&self, start: u64, width: u64) -> SmallVec<[u64; WINDOW_COUNT_MAX]> {
-        let (mut slots, mut cursor) = (SmallVec::new(), start);
-        loop {
-            cursor = self.table.scan(cursor, |slot| slots.push(slot));
-            if cursor == 0 || start + width <= cursor {
-                return slots;
-            }
-        }
+        self.table.sample_evenly(random).map(|slot| self.field(slot))
     }
 }
 
@@ -240,36 +177,16 @@ impl Drop for Large {
     }
 }
 
-/// SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators", 2014).
-fn mixed(state: u64) -> u64 {
-    let mut bits = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    bits ^ (bits >> 31)
-}
-
 /// All fields, in no order.
 pub(super) struct Fields<'a> {
     large: &'a Large,
-    cursor: u64,
-    done: bool,
-    /// What is left of the bucket in hand.
-    slots: SmallVec<[u64; 16]>,
+    slots: Slots<'a>,
 }
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
     fn next(&mut self) -> Option<Field<'a>> {
-        loop {
-            if let Some(slot) = self.slots.pop() {
-                return Some(self.large.field(slot));
-            }
-            if self.done {
-                return None;
-            }
-            self.cursor = self.large.table.scan(self.cursor, |slot| self.slots.push(slot));
-            self.done = self.cursor == 0;
-        }
+        self.slots.next().map(|slot| self.large.field(slot))
     }
 }

@@ -9,7 +9,7 @@
 //! Not done, and why: a large hash that shrinks does not become compact again, because a hash that hovers at a
 //! limit would be rebuilt each time (its image gives the compact form when it is next read).
 
-mod block;
+pub(crate) mod block;
 mod compact;
 mod image;
 mod large;
