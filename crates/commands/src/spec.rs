@@ -208,6 +208,8 @@ pub enum Group {
     Hash,
     /// Sets.
     Set,
+    /// Estimates of how many different elements there are.
+    Hyperloglog,
     /// The connection itself.
     Connection,
     /// The server.
@@ -227,6 +229,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Hash => "hash",
             Group::Set => "set",
+            Group::Hyperloglog => "hyperloglog",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Scripting => "scripting",

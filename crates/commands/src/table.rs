@@ -12,6 +12,7 @@ static GROUPS: &[&[Spec]] = &[
     crate::hash_ttl_values::COMMANDS,
     crate::hashes::COMMANDS,
     crate::hashes_walk::COMMANDS,
+    crate::hyperloglog::COMMANDS,
     crate::keys::COMMANDS,
     crate::keys_databases::COMMANDS,
     crate::object::COMMANDS,
