@@ -54,6 +54,20 @@ impl Ranges {
         Args { source, places: &self.places }
     }
 
+    /// Begins a command whose arguments do not lie in a receive buffer: each is added by [`Ranges::add`] and kept here.
+    /// They are read by `args` of any bytes.
+    pub fn begin_own(&mut self) {
+        self.begin();
+        self.begin_inline();
+    }
+
+    /// Adds an argument after [`Ranges::begin_own`].
+    pub fn add(&mut self, arg: &[u8]) {
+        let offset = self.unquoted.len();
+        self.unquoted.extend_from_slice(arg);
+        self.push_inline(offset);
+    }
+
     /// Forgets the previous command.
     #[inline]
     pub(crate) fn begin(&mut self) {
@@ -237,6 +251,18 @@ mod tests {
         assert_eq!(args.skip(1).iter().collect::<Vec<_>>(), [b""]);
         assert_eq!(args.skip(9).count(), 0);
         assert_eq!(format!("{args:?}"), r#"["get", ""]"#);
+    }
+
+    #[test]
+    fn arguments_can_be_given_one_by_one() {
+        let mut ranges = Ranges::new();
+        for round in 0..2 {
+            ranges.begin_own();
+            ranges.add(b"get");
+            ranges.add(b"");
+            ranges.add(&[b'0' + round]);
+            assert_eq!(ranges.args(&[]).iter().collect::<Vec<_>>(), [&b"get"[..], b"", &[b'0' + round]]);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which crate may use which: arrows point down only, and no crate uses what it must not know.
 //!
 //! ```text
-//! server > node > commands > replication, cluster > keyspace, rdb > journal > wire > env > base
+//! server > node > commands > replication, cluster > keyspace, rdb, script > journal > wire > env > base
 //! sim, bench, xtask: may use anything; used by nobody, except sim in tests
 //! ```
 //!
@@ -17,7 +17,7 @@ const ROWS: &[&[&str]] = &[
     &["node"],
     &["commands"],
     &["replication", "cluster"],
-    &["keyspace", "rdb"],
+    &["keyspace", "rdb", "script"],
     &["journal"],
     &["wire"],
     &["env"],
@@ -32,6 +32,7 @@ const UNKNOWN: &[(&str, &[&str])] = &[
     ("cluster", &["env", "tokio", "hyper", "socket2", "rustix"]),
     ("keyspace", &["wire", "tokio", "hyper", "socket2", "rustix"]),
     ("rdb", &["wire", "env", "tokio", "hyper", "socket2", "rustix"]),
+    ("script", &["env", "journal", "tokio", "hyper", "socket2", "rustix"]),
     ("journal", &["wire", "tokio", "hyper", "socket2", "rustix"]),
     ("wire", &["env", "tokio", "hyper", "socket2", "rustix"]),
     ("base", &["tokio", "hyper", "socket2", "rustix"]),
