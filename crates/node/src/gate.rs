@@ -21,12 +21,14 @@ impl Node {
     /// Waits until a reply that reveals everything before `revealed` may leave.
     ///
     /// Gives the other connections that are ready one turn first, so that one `write`, or one sync, serves all of
-    /// them.
+    /// them. Replies that need not wait take that turn too: all requests at hand are read before the first reply is
+    /// sent, so clients answer in bunches, and each look for events finds more of them (ADR 0003).
     ///
     /// # Errors
     /// The journal cannot get it there: what was written is then unknown, and the connection must say so.
     pub async fn settle(&self, revealed: Position) -> Result<(), Error> {
         if self.is_settled(revealed) {
+            one_turn().await;
             return Ok(());
         }
         if self.journal.sync_mode() == SyncMode::Always {

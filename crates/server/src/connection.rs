@@ -550,9 +550,7 @@ impl<S: Stream> Connection<S> {
         if self.out.is_empty() {
             return Ok(());
         }
-        if !self.server.node.is_settled(self.revealed)
-            && let Err(error) = self.server.node.settle(self.revealed).await
-        {
+        if let Err(error) = self.server.node.settle(self.revealed).await {
             // The replies in hand may claim what the journal does not hold: none of them may leave.
             tracing::error!(%error, "replies dropped: the journal cannot get their writes where they belong");
             self.out.clear();
