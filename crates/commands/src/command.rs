@@ -96,6 +96,7 @@ pub fn categories(spec: &Spec) -> Vec<&'static str> {
         Group::Generic => Some("keyspace"),
         Group::Server => None,
         Group::Transactions => Some("transaction"),
+        Group::SortedSet => Some("sortedset"),
         group => Some(group.name()),
     };
     let by_flag = [

@@ -18,6 +18,7 @@ use keyspace::entry::Stored;
 use keyspace::hash::{Field, Hash};
 use keyspace::partition::has_ended;
 use keyspace::set::{Member, Set};
+use keyspace::sorted_set::{Scored, encode_image};
 use keyspace::{AccessClock, Event, Kind, STRING_BYTES_MAX, Value};
 use rdb::{DumpError, Object, Versions};
 
@@ -83,6 +84,10 @@ fn payload(value: Stored<'_>, now: TimeMs) -> Option<Vec<u8>> {
         Stored::Boxed(Value::Set(set)) => {
             let members: Vec<Member<'_>> = set.iter().collect();
             rdb::dump_set(&mut out, members.iter().map(|member| &**member));
+        }
+        Stored::Boxed(Value::SortedSet(set)) => {
+            let members: Vec<Scored<'_>> = set.iter().collect();
+            rdb::dump_sorted_set(&mut out, members.iter().map(|scored| (scored.member, scored.score)));
         }
         Stored::Spilled => unreachable!("the transaction fetched the value"),
     }
@@ -175,7 +180,13 @@ fn restored(object: Object, now: TimeMs) -> Result<Option<(Kind, Vec<u8>)>, Erro
             set.encode(&mut image);
             Ok(Some((Kind::Set, image)))
         }
-        Object::String(_) | Object::List(_) | Object::SortedSet(_) | Object::Stream(_) => Err(BAD),
+        Object::SortedSet(members) => {
+            let mut image = Vec::new();
+            let scored = members.iter().map(|(member, score)| Scored { member, score: *score });
+            encode_image(&mut image, members.len(), scored);
+            Ok(Some((Kind::SortedSet, image)))
+        }
+        Object::String(_) | Object::List(_) | Object::Stream(_) => Err(BAD),
     }
 }
 

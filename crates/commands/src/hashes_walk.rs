@@ -122,7 +122,7 @@ fn scan(call: &mut Call<'_>) -> Result<Flow, Error> {
 
 /// What HRANDFIELD is to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+pub(crate) enum Wanted {
     /// One name.
     One,
     /// So many different fields, or all.
@@ -131,7 +131,8 @@ enum Wanted {
     Repeated(usize),
 }
 
-fn wanted(call: &Call<'_>) -> Result<Wanted, Error> {
+/// Reads `[count [WITHVALUES]]` from argument 2 on; `with` is that last word.
+pub(crate) fn wanted(call: &Call<'_>, with: &str) -> Result<Wanted, Error> {
     if call.arg_count() == 2 {
         return Ok(Wanted::One);
     }
@@ -139,7 +140,7 @@ fn wanted(call: &Call<'_>) -> Result<Wanted, Error> {
     if number == i64::MIN {
         return Err(refuse!("ERR value is out of range, value must between {} and {}", -i64::MAX, i64::MAX));
     }
-    let has_values = call.arg_count() == 4 && call.is_word(3, "WITHVALUES");
+    let has_values = call.arg_count() == 4 && call.is_word(3, with);
     if call.arg_count() > 3 && !has_values {
         return Err(Error::Syntax);
     }
@@ -154,7 +155,7 @@ fn wanted(call: &Call<'_>) -> Result<Wanted, Error> {
 }
 
 fn random(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let (wanted, now) = (wanted(call)?, call.horizon());
+    let (wanted, now) = (wanted(call, "WITHVALUES")?, call.horizon());
     let with_values = call.arg_count() == 4;
     let mut random = Random::new(call.host.random());
     let hash = call.tx.hash(call.args.at(1))?;

@@ -2,7 +2,7 @@
 //!
 //! Encodings keep the names that Redis gave to its own forms, because tools ask for them: a string is `int`,
 //! `embstr` up to 44 bytes or `raw`, a hash `listpack` while compact and no field of it ends, else `hashtable`, a set
-//! `intset`, `listpack` or `hashtable`.
+//! `intset`, `listpack` or `hashtable`, a sorted set `listpack` while compact, else `skiplist`.
 //!
 //! VERSION and REVISION are Larder's own: what `SET … IFVER` compares, and how often the key was written.
 //!
@@ -142,6 +142,7 @@ fn encoding(call: &mut Call<'_>) -> Result<Flow, Error> {
             (Kind::String, _) => "raw",
             (Kind::Hash, _) => hash_encoding(call)?,
             (Kind::Set, _) => set_encoding(call)?,
+            (Kind::SortedSet, _) => sorted_set_encoding(call)?,
         };
         call.reply.bulk(name.as_bytes());
         Ok(())
@@ -165,6 +166,14 @@ fn set_encoding(call: &mut Call<'_>) -> Result<&'static str, Error> {
             SetForm::Large => "hashtable",
         },
         _ => unreachable!("the key was found to be a set"),
+    })
+}
+
+fn sorted_set_encoding(call: &mut Call<'_>) -> Result<&'static str, Error> {
+    let key = call.arg(2);
+    Ok(match call.tx.peek_value(key)? {
+        Some(Stored::Boxed(Value::SortedSet(set))) if set.is_compact() => "listpack",
+        _ => "skiplist",
     })
 }
 

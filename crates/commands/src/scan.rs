@@ -96,6 +96,8 @@ pub(crate) enum Walked {
     Hash,
     /// Members of a set.
     Set,
+    /// Members of a sorted set.
+    SortedSet,
 }
 
 /// The options of SCAN and its kin.
@@ -121,6 +123,7 @@ impl<'a> ScanOptions<'a> {
                 b"TYPE" if walked == Walked::Keys => options.kind = Some(kind(words.next().ok_or(Error::Syntax)?)?),
                 b"NOVALUES" if walked == Walked::Hash => options.values = false,
                 b"NOVALUES" => return Err(Error::text("ERR NOVALUES option can only be used in HSCAN")),
+                b"NOSCORES" if walked == Walked::SortedSet => options.values = false,
                 b"NOSCORES" => return Err(Error::text("ERR NOSCORES option can only be used in ZSCAN")),
                 _ => return Err(Error::Syntax),
             }

@@ -208,6 +208,8 @@ pub enum Group {
     Hash,
     /// Sets.
     Set,
+    /// Sorted sets.
+    SortedSet,
     /// Estimates of how many different elements there are.
     Hyperloglog,
     /// The connection itself.
@@ -229,6 +231,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Hash => "hash",
             Group::Set => "set",
+            Group::SortedSet => "sorted-set",
             Group::Hyperloglog => "hyperloglog",
             Group::Connection => "connection",
             Group::Server => "server",

@@ -90,6 +90,22 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("sunionstore", "set set set"),
     ("swapdb", "db db"),
     ("unlink", "key key"),
+    (
+        "zadd",
+        "zset float field|zset CH float field int field float field|zset NX int field|zset XX GT int field|zset LT float field|zset INCR float field",
+    ),
+    ("zdiffstore", "zset 2 zset zset|zset 1 zset"),
+    ("zincrby", "zset float field|zset int field"),
+    ("zinterstore", "zset 2 zset zset|zset 2 zset zset WEIGHTS int float AGGREGATE MAX"),
+    ("zmpop", "2 zset zset MIN COUNT 2|1 zset MAX"),
+    ("zpopmax", "zset|zset 2"),
+    ("zpopmin", "zset|zset 3"),
+    ("zrangestore", "zset zset 0 2|zset zset -inf (int BYSCORE|zset zset + - BYLEX REV LIMIT 1 2"),
+    ("zrem", "zset field|zset field field field"),
+    ("zremrangebylex", "zset [f (h|zset - [g"),
+    ("zremrangebyrank", "zset 0 1|zset -1 -1"),
+    ("zremrangebyscore", "zset -inf int|zset (int +inf"),
+    ("zunionstore", "zset 2 zset zset|zset 2 zset zset WEIGHTS 2 float AGGREGATE MIN"),
 ];
 
 const START_MS: i64 = harness::START_MS as i64;
@@ -98,11 +114,12 @@ const START_MS: i64 = harness::START_MS as i64;
 fn token(word: &'static str) -> BoxedStrategy<Vec<u8>> {
     let number = |range: std::ops::Range<i64>| range.prop_map(|number| number.to_string().into_bytes()).boxed();
     match word {
-        "key" => one_of(&["a", "b", "{a}c", "d", "h"]),
+        "key" => one_of(&["a", "b", "{a}c", "d", "h", "z"]),
         "hash" => prop_oneof![6 => Just(b"h".to_vec()), 2 => Just(b"{h}i".to_vec()), 1 => token("key")].boxed(),
         "pf" => prop_oneof![5 => Just(b"p".to_vec()), 2 => Just(b"{p}q".to_vec()), 1 => token("key")].boxed(),
         "set" => prop_oneof![6 => Just(b"s".to_vec()), 3 => Just(b"{s}t".to_vec()), 2 => Just(b"u".to_vec()), 1 => token("key")].boxed(),
         "member" => prop_oneof![4 => token("field"), 4 => token("int"), 1 => value()].boxed(),
+        "zset" => prop_oneof![6 => Just(b"z".to_vec()), 3 => Just(b"{z}y".to_vec()), 1 => token("key")].boxed(),
         "field" => one_of(&["f", "g", "h", "i", "1"]),
         "value" => value(),
         "int" => number(-3..12),
@@ -115,7 +132,8 @@ fn token(word: &'static str) -> BoxedStrategy<Vec<u8>> {
         "secs_at" => number(START_MS / 1_000 - 1..START_MS / 1_000 + 12),
         "ms_at" => number(START_MS - 500..START_MS + 12_000),
         "payload" => select(payloads()).boxed(),
-        "u8" | "u4" | "u3" | "i5" => one_of(&[word]),
+        "(int" => (-3..12).prop_map(|number| format!("({number}").into_bytes()).boxed(),
+        "u8" | "u4" | "u3" | "i5" | "-inf" | "+inf" | "[f" | "(h" | "[g" => one_of(&[word]),
         literal => {
             assert!(!literal.starts_with(|first: char| first.is_ascii_lowercase()), "no such word: {literal}");
             Just(literal.as_bytes().to_vec()).boxed()
@@ -133,14 +151,14 @@ fn value() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![3 => token("int"), 3 => short, 1 => long].boxed()
 }
 
-/// What DUMP says of a string, an integer, a hash and a set.
+/// What DUMP says of a string, an integer, a hash, a set and a sorted set.
 fn payloads() -> Vec<Vec<u8>> {
     let mut node = Node::new();
     let mut session = Node::connect(1);
-    for line in ["set a text", "set b 17", "hset h f 1 g 2", "sadd s m 1 2"] {
+    for line in ["set a text", "set b 17", "hset h f 1 g 2", "sadd s m 1 2", "zadd z 1 f 2.5 g"] {
         node.line(&mut session, line);
     }
-    ["a", "b", "h", "s"].iter().map(|key| bulk(&node.line(&mut session, &format!("dump {key}")).reply)).collect()
+    ["a", "b", "h", "s", "z"].iter().map(|key| bulk(&node.line(&mut session, &format!("dump {key}")).reply)).collect()
 }
 
 fn bulk(reply: &[u8]) -> Vec<u8> {

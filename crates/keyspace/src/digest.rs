@@ -17,6 +17,7 @@ use crate::hash::Hash;
 use crate::partition::Partition;
 use crate::replay::Fetch;
 use crate::set::Set;
+use crate::sorted_set::Scored;
 use crate::spilled::{ReadError, Spilled};
 use crate::value::{Kind, Value};
 use base::TimeMs;
@@ -100,6 +101,12 @@ fn put_value(out: &mut String, value: &Value) {
         Value::Bytes(bytes) => put_quoted(out, bytes),
         Value::Hash(hash) => put_hash(out, hash),
         Value::Set(set) => put_set(out, set),
+        Value::SortedSet(set) => {
+            for Scored { member, score } in set.iter() {
+                put_quoted(out, member);
+                put(out, format_args!(" scores {score:?}, "));
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@
 //!          SwapDbs     other:u8
 //!          SetAdd      key count:varint (member)*
 //!          SetRemove   key count:varint (member)*
+//!          sorted sets: see `sorted_set.rs`
 //! ```
 //!
 //! Effects name physical databases (see `Partition`), so a swap of two numbers moves no key. They never depend
@@ -22,9 +23,11 @@
 //! Invariant: `decode` of what `put_*` wrote gives the same effect; foreign bytes are refused, never asserted.
 
 mod set;
+pub mod sorted_set;
 
 pub use set::{SetChange, put_set_add, put_set_remove};
 
+use self::sorted_set::SortedSetChange;
 use crate::value::{Kind, read_kind};
 use base::codec::{put_bytes, put_varint};
 use base::{DB_COUNT, Reader, TimeMs, Truncated};
@@ -43,6 +46,8 @@ enum Tag {
     SwapDbs = 10,
     SetAdd = 20,
     SetRemove = 21,
+    SortedSetPut = 25,
+    SortedSetRemove = 26,
 }
 
 /// One change, borrowed from the bytes it was read from.
@@ -117,6 +122,13 @@ pub enum Effect<'a> {
         /// How.
         change: SetChange<'a>,
     },
+    /// Members of a sorted set change.
+    SortedSet {
+        /// Name.
+        key: &'a [u8],
+        /// What happens to them.
+        change: SortedSetChange<'a>,
+    },
     /// The database holds nothing any more.
     FlushDb,
     /// Two numbers of databases change places.
@@ -175,7 +187,8 @@ impl<'a> Effect<'a> {
             | Effect::HashSet { key, .. }
             | Effect::HashDelete { key, .. }
             | Effect::HashExpire { key, .. }
-            | Effect::Set { key, .. } => Some(key),
+            | Effect::Set { key, .. }
+            | Effect::SortedSet { key, .. } => Some(key),
             Effect::FlushDb | Effect::SwapDbs { .. } => None,
         }
     }
@@ -226,6 +239,12 @@ impl<'a> Effect<'a> {
             }
             t if t == Tag::SetRemove as u8 => {
                 Effect::Set { key: reader.bytes()?, change: SetChange::Remove(set::read_members(reader)?) }
+            }
+            t if t == Tag::SortedSetPut as u8 => {
+                Effect::SortedSet { key: reader.bytes()?, change: SortedSetChange::Put(sorted_set::read_put(reader)?) }
+            }
+            t if t == Tag::SortedSetRemove as u8 => {
+                Effect::SortedSet { key: reader.bytes()?, change: SortedSetChange::Remove(set::read_members(reader)?) }
             }
             t if t == Tag::FlushDb as u8 => Effect::FlushDb,
             t if t == Tag::SwapDbs as u8 => Effect::SwapDbs { other: read_db(reader)? },
@@ -372,6 +391,7 @@ mod tests {
         put_swap(&mut all[9], 2, 3);
         put_set_add(&mut all[10], 0, b"key", [&b"m"[..], &b"n"[..]].into_iter());
         put_set_remove(&mut all[11], 0, b"key", [&b"m"[..]].into_iter());
+        all.extend(sorted_set::tests::one_of_each());
         all
     }
 

@@ -19,6 +19,7 @@ pub mod prefetch;
 pub mod replay;
 pub mod set;
 mod slab;
+pub mod sorted_set;
 pub mod spilled;
 pub mod table;
 pub mod tx;

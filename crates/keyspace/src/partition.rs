@@ -15,6 +15,7 @@
 
 mod collection;
 mod set;
+mod sorted_set;
 
 use crate::effect::{Effect, Items};
 use crate::entry::{Entry, EntryRef, Home, Meta, Payload, Stored};
@@ -337,6 +338,7 @@ impl Partition {
             Effect::HashDelete { key, fields } => self.hash_delete(db, key, fields, stamp),
             Effect::HashExpire { key, fields } => self.hash_expire(db, key, fields, stamp),
             Effect::Set { key, change } => self.set_change(db, key, change, stamp)?,
+            Effect::SortedSet { key, change } => self.change_sorted_set(db, key, change, stamp)?,
             Effect::FlushDb => self.flush(db, stamp),
             Effect::SwapDbs { other } => {
                 self.db_map.swap(usize::from(db), usize::from(*other));

@@ -18,6 +18,7 @@
 //! partition; what `commit` journals is what was applied, whole.
 
 mod set;
+mod sorted_set;
 
 use crate::access::AccessClock;
 use crate::effect;

@@ -4,6 +4,7 @@
 
 use crate::hash::Hash;
 use crate::set::Set;
+use crate::sorted_set::SortedSet;
 use base::{Reader, Truncated};
 
 /// The type of a value, as TYPE names it. The number is written to disk: never reuse one.
@@ -16,6 +17,8 @@ pub enum Kind {
     Hash = 1,
     /// Members, each once.
     Set = 3,
+    /// Members in the order of their scores.
+    SortedSet = 4,
 }
 
 impl Kind {
@@ -25,6 +28,7 @@ impl Kind {
             Kind::String => "string",
             Kind::Hash => "hash",
             Kind::Set => "set",
+            Kind::SortedSet => "zset",
         }
     }
 
@@ -34,6 +38,7 @@ impl Kind {
             0 => Some(Kind::String),
             1 => Some(Kind::Hash),
             3 => Some(Kind::Set),
+            4 => Some(Kind::SortedSet),
             _ => None,
         }
     }
@@ -52,6 +57,8 @@ pub enum Value {
     Hash(Hash),
     /// A set.
     Set(Set),
+    /// A sorted set.
+    SortedSet(SortedSet),
 }
 
 const _: () = assert!(size_of::<Value>() <= 32, "every key of a collection pays for the largest type");
@@ -63,6 +70,7 @@ impl Value {
             Kind::String => Value::Bytes(Vec::new()),
             Kind::Hash => Value::Hash(Hash::new()),
             Kind::Set => Value::Set(Set::new()),
+            Kind::SortedSet => Value::SortedSet(SortedSet::new()),
         }
     }
 
@@ -72,6 +80,7 @@ impl Value {
             Value::Bytes(_) => Kind::String,
             Value::Hash(_) => Kind::Hash,
             Value::Set(_) => Kind::Set,
+            Value::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -82,6 +91,7 @@ impl Value {
                 Value::Bytes(bytes) => bytes.capacity(),
                 Value::Hash(hash) => hash.bytes(),
                 Value::Set(set) => set.bytes(),
+                Value::SortedSet(set) => set.bytes(),
             }
     }
 
@@ -91,6 +101,7 @@ impl Value {
             Value::Bytes(_) => 1,
             Value::Hash(hash) => hash.len(),
             Value::Set(set) => set.len(),
+            Value::SortedSet(set) => set.len(),
         }
     }
 
@@ -100,6 +111,7 @@ impl Value {
             Value::Bytes(_) => false,
             Value::Hash(hash) => hash.is_empty(),
             Value::Set(set) => set.is_empty(),
+            Value::SortedSet(set) => set.is_empty(),
         }
     }
 
@@ -109,6 +121,7 @@ impl Value {
             Value::Bytes(bytes) => out.extend_from_slice(bytes),
             Value::Hash(hash) => hash.encode(out),
             Value::Set(set) => set.encode(out),
+            Value::SortedSet(set) => set.encode(out),
         }
     }
 
@@ -121,6 +134,7 @@ impl Value {
             Kind::String => Value::Bytes(image.to_vec()),
             Kind::Hash => Value::Hash(Hash::decode(image).map_err(|_| Truncated)?),
             Kind::Set => Value::Set(Set::decode(image)?),
+            Kind::SortedSet => Value::SortedSet(SortedSet::decode(image).map_err(|_| Truncated)?),
         })
     }
 }
