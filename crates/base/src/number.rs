@@ -140,6 +140,12 @@ pub fn format_i64(value: i64) -> NumberText {
     NumberText::of(itoa::Buffer::new().format(value).as_bytes())
 }
 
+/// The decimal text of an integer without a sign; the one text that [`parse_u64`] takes for it.
+#[inline]
+pub fn format_u64(value: u64) -> NumberText {
+    NumberText::of(itoa::Buffer::new().format(value).as_bytes())
+}
+
 /// The text of a double as Redis 7.2 replies and stores it: `inf`, `-inf`, `nan`, `-0`, whole numbers up to 2^62
 /// without an exponent, else the shortest digits that read back the same, as a plain decimal when that is short and
 /// with an exponent (`1.5e+300`, `1e-7`) when it is not.

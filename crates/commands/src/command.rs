@@ -10,7 +10,6 @@ use crate::server::ROW;
 use crate::spec::{Arity, Flags, Group, Keys, Spec};
 use crate::table;
 use base::glob::{Case, glob_matches};
-use base::number::parse_u64;
 use wire::args::Args;
 use wire::reply::Reply;
 
@@ -196,7 +195,7 @@ fn key_range(keys: Keys) -> (i64, i64, i64) {
     match keys {
         Keys::Range { first, last, step } => (i64::from(first), i64::from(last), i64::from(step)),
         Keys::Counted { also: also @ 1.., .. } => (i64::from(also), i64::from(also), 1),
-        Keys::None | Keys::Counted { .. } => (0, 0, 0),
+        Keys::None | Keys::Counted { .. } | Keys::After { .. } => (0, 0, 0),
     }
 }
 
@@ -217,14 +216,33 @@ fn write_key_specs(spec: &Spec, reply: &mut Reply<'_>) {
             let find = [("keynumidx", 0), ("firstkey", 1), ("keystep", i64::from(step))];
             write_key_spec(spec, count_at, "keynum", find, reply);
         }
+        Keys::After { word, from } => {
+            reply.set(1);
+            write_key_spec_head(spec, reply);
+            reply.map(2);
+            reply.bulk(b"type");
+            reply.bulk(b"keyword");
+            reply.bulk(b"spec");
+            reply.map(2);
+            reply.bulk(b"keyword");
+            reply.bulk(word.as_bytes());
+            reply.bulk(b"startfrom");
+            reply.integer(i64::from(from));
+            reply.bulk(b"find_keys");
+            write_search("range", &[("lastkey", -1), ("keystep", 1), ("limit", 2)], reply);
+        }
     }
 }
 
-fn write_key_spec(spec: &Spec, begin: u8, find_type: &str, find: [(&str, i64); 3], reply: &mut Reply<'_>) {
+fn write_key_spec_head(spec: &Spec, reply: &mut Reply<'_>) {
     reply.map(3);
     reply.bulk(b"flags");
     write_key_flags(spec, reply);
     reply.bulk(b"begin_search");
+}
+
+fn write_key_spec(spec: &Spec, begin: u8, find_type: &str, find: [(&str, i64); 3], reply: &mut Reply<'_>) {
+    write_key_spec_head(spec, reply);
     write_search("index", &[("index", i64::from(begin))], reply);
     reply.bulk(b"find_keys");
     write_search(find_type, &find, reply);
@@ -257,9 +275,8 @@ fn keys_of(args: &Args<'_>) -> Result<(&'static Spec, Vec<usize>), Error> {
     if !spec.arity.allows(args.count()) {
         return Err(Error::text("ERR Invalid number of arguments specified for command"));
     }
-    let number_at = |index: usize| args.nth(index).and_then(parse_u64).and_then(|number| usize::try_from(number).ok());
     let mut positions = Vec::new();
-    spec.keys.each(args.count(), number_at, |position| positions.push(position));
+    spec.keys.each(args, |position| positions.push(position));
     if positions.is_empty() {
         return Err(Error::text("ERR Invalid arguments specified for command"));
     }

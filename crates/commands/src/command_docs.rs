@@ -27,6 +27,8 @@ const INTEGERS: &[&str] = &[
     "decrement",
     "destination-db",
     "end",
+    "entries-added",
+    "entries-read",
     "frequency",
     "increment",
     "index",
@@ -184,7 +186,7 @@ impl Describer<'_> {
 fn key_spec_index(keys: Keys, position: usize) -> Option<i64> {
     let is_step = |first: usize, step: u8| first <= position && (position - first).is_multiple_of(usize::from(step));
     match keys {
-        Keys::None => None,
+        Keys::None | Keys::After { .. } => None, // Where its keys stand cannot be told.
         Keys::Range { first, last, step } => {
             let is_before_end = usize::try_from(last).map_or(true, |last| position <= last);
             (is_before_end && is_step(usize::from(first), step)).then_some(0)
@@ -206,6 +208,7 @@ fn kind(argument: &Argument<'_>, spec: &Spec) -> &'static str {
         Shape::Word("delay-seconds") => "double",
         Shape::Word("increment") if spec.name.ends_with("float") => "double",
         Shape::Word("value") if spec.group == Group::Bitmap => "integer", // Bits and bit fields hold numbers.
+        Shape::Word("start" | "end") if spec.group == Group::Stream => "string", // Ids of entries.
         Shape::Word(word) if word.starts_with("unix-time") => "unix-time",
         Shape::Word(word) if INTEGERS.binary_search(&word).is_ok() => "integer",
         Shape::Word(_) => "string",

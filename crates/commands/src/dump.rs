@@ -89,6 +89,7 @@ fn payload(value: Stored<'_>, now: TimeMs) -> Option<Vec<u8>> {
             let members: Vec<Scored<'_>> = set.iter().collect();
             rdb::dump_sorted_set(&mut out, members.iter().map(|scored| (scored.member, scored.score)));
         }
+        Stored::Boxed(Value::Stream(stream)) => crate::stream_dump::dump(&mut out, stream),
         Stored::Spilled => unreachable!("the transaction fetched the value"),
     }
     Some(out)
@@ -186,7 +187,12 @@ fn restored(object: Object, now: TimeMs) -> Result<Option<(Kind, Vec<u8>)>, Erro
             encode_image(&mut image, members.len(), scored);
             Ok(Some((Kind::SortedSet, image)))
         }
-        Object::String(_) | Object::List(_) | Object::Stream(_) => Err(BAD),
+        Object::Stream(stream) => {
+            let mut image = Vec::new();
+            crate::stream_dump::restored(&stream).ok_or(BAD)?.encode(&mut image);
+            Ok(Some((Kind::Stream, image)))
+        }
+        Object::String(_) | Object::List(_) => Err(BAD),
     }
 }
 

@@ -11,7 +11,7 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
-use crate::run::{Engine, Moment, Ran, Resolved, Scratch, allowed, number_at, partitions};
+use crate::run::{Engine, Moment, Ran, Resolved, Scratch, allowed, partitions};
 use crate::session::Session;
 use crate::spec::{Flags, Scope};
 use crate::transaction::Transaction;
@@ -174,7 +174,7 @@ fn fetch_ahead(transaction: &Transaction, selected: DbId, tx: &mut Tx<'_>) {
             }
         }
         if spec.scope == Scope::Keys && !spec.flags.has(Flags::BLIND) && tx.missing_count() < FETCHED_AHEAD_MAX {
-            spec.keys.each(args.count(), number_at(&args), |index| tx.fetch_ahead(args.at(index)));
+            spec.keys.each(&args, |index| tx.fetch_ahead(args.at(index)));
         }
     }
     tx.set_db(selected);

@@ -143,6 +143,7 @@ fn encoding(call: &mut Call<'_>) -> Result<Flow, Error> {
             (Kind::Hash, _) => hash_encoding(call)?,
             (Kind::Set, _) => set_encoding(call)?,
             (Kind::SortedSet, _) => sorted_set_encoding(call)?,
+            (Kind::Stream, _) => "stream",
         };
         call.reply.bulk(name.as_bytes());
         Ok(())

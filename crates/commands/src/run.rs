@@ -16,7 +16,6 @@ use crate::session::Session;
 use crate::spec::{Flags, Keys, Scope, Spec};
 use crate::table::{self, Row};
 use crate::within::Observer;
-use base::number::parse_u64;
 use base::{PartitionId, TimeMs};
 use journal::{Journal, Position};
 use keyspace::access::AccessClock;
@@ -258,12 +257,6 @@ pub(crate) fn allowed(flags: Flags, session: &Session, moment: &Moment) -> Resul
     }
 }
 
-/// What a command's arguments say where a number of keys may stand.
-#[inline]
-pub(crate) fn number_at<'a>(args: &'a Args<'_>) -> impl Fn(usize) -> Option<usize> + 'a {
-    |index| args.nth(index).and_then(parse_u64).and_then(|number| usize::try_from(number).ok())
-}
-
 /// The partitions to lock, ascending. `None` for none.
 #[inline]
 pub(crate) fn partitions(keyspace: &Keyspace, spec: &Spec, args: &Args<'_>) -> Option<SmallVec<[PartitionId; 4]>> {
@@ -276,7 +269,7 @@ pub(crate) fn partitions(keyspace: &Keyspace, spec: &Spec, args: &Args<'_>) -> O
                 ids.push(keyspace.partition_of(args.at(1)));
                 return Some(ids);
             }
-            spec.keys.each(args.count(), number_at(args), |index| ids.push(keyspace.partition_of(args.at(index))));
+            spec.keys.each(args, |index| ids.push(keyspace.partition_of(args.at(index))));
             ids.sort_unstable();
             ids.dedup();
             Some(ids)

@@ -2,6 +2,8 @@
 //! routes and the reference are computed from rows; nothing about a command is stated anywhere else.
 
 use crate::call::Handler;
+use base::number::parse_u64;
+use wire::args::Args;
 
 /// How many arguments a command takes, its name (and its subcommand's) included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +149,13 @@ pub enum Keys {
         /// Distance from one key to the next: 2 where a value follows each key.
         step: u8,
     },
+    /// The first half of what follows a word.
+    After {
+        /// The word, in upper case.
+        word: &'static str,
+        /// The first argument that may be it.
+        from: u8,
+    },
 }
 
 impl Keys {
@@ -157,9 +166,11 @@ impl Keys {
     /// All arguments are keys.
     pub const ALL: Keys = Keys::Range { first: 1, last: -1, step: 1 };
 
-    /// Calls `each` with the position of every key among `count` arguments; `number_at` parses an argument as a
-    /// number of keys. Positions beyond the arguments are left out: arity and syntax are the handler's to judge.
-    pub fn each(self, count: usize, number_at: impl Fn(usize) -> Option<usize>, mut each: impl FnMut(usize)) {
+    /// Calls `each` with the position of every key among the arguments. Positions beyond them are left out: arity and
+    /// syntax are the handler's to judge.
+    pub fn each(self, args: &Args<'_>, mut each: impl FnMut(usize)) {
+        let count = args.count();
+        let number_at = |index: usize| args.nth(index).and_then(parse_u64).and_then(|n| usize::try_from(n).ok());
         match self {
             Keys::None => {}
             Keys::Range { first, last, step } => {
@@ -175,6 +186,12 @@ impl Keys {
                 let fitting = count.saturating_sub(start).div_ceil(step);
                 let keys = number_at(usize::from(count_at)).unwrap_or(0).min(fitting);
                 (0..keys).map(|key| start + key * step).for_each(each);
+            }
+            Keys::After { word, from } => {
+                let is_word = |index: &usize| args.at(*index).eq_ignore_ascii_case(word.as_bytes());
+                if let Some(at) = (usize::from(from)..count).find(is_word) {
+                    (at + 1..=at + (count - at - 1) / 2).for_each(each);
+                }
             }
         }
     }
@@ -212,6 +229,8 @@ pub enum Group {
     SortedSet,
     /// Estimates of how many different elements there are.
     Hyperloglog,
+    /// Streams.
+    Stream,
     /// The connection itself.
     Connection,
     /// The server.
@@ -233,6 +252,7 @@ impl Group {
             Group::Set => "set",
             Group::SortedSet => "sorted-set",
             Group::Hyperloglog => "hyperloglog",
+            Group::Stream => "stream",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Scripting => "scripting",

@@ -28,6 +28,12 @@ static GROUPS: &[&[Spec]] = &[
     crate::sets::COMMANDS,
     crate::sets_algebra::COMMANDS,
     crate::sets_random::COMMANDS,
+    crate::stream_claims::COMMANDS,
+    crate::stream_group_read::COMMANDS,
+    crate::stream_groups::COMMANDS,
+    crate::stream_info::COMMANDS,
+    crate::streams::COMMANDS,
+    crate::streams_read::COMMANDS,
     crate::strings::COMMANDS,
     crate::transactions::COMMANDS,
 ];

@@ -107,6 +107,7 @@ fn put_value(out: &mut String, value: &Value) {
                 put(out, format_args!(" scores {score:?}, "));
             }
         }
+        Value::Stream(stream) => put(out, format_args!("{stream:?}")),
     }
 }
 

@@ -15,6 +15,7 @@
 //!          SetAdd      key count:varint (member)*
 //!          SetRemove   key count:varint (member)*
 //!          sorted sets: see `sorted_set.rs`
+//!          streams     key …, see `stream`
 //! ```
 //!
 //! Effects name physical databases (see `Partition`), so a swap of two numbers moves no key. They never depend
@@ -24,10 +25,12 @@
 
 mod set;
 pub mod sorted_set;
+pub mod stream;
 
 pub use set::{SetChange, put_set_add, put_set_remove};
 
 use self::sorted_set::SortedSetChange;
+use self::stream::StreamChange;
 use crate::value::{Kind, read_kind};
 use base::codec::{put_bytes, put_varint};
 use base::{DB_COUNT, Reader, TimeMs, Truncated};
@@ -129,6 +132,13 @@ pub enum Effect<'a> {
         /// What happens to them.
         change: SortedSetChange<'a>,
     },
+    /// A stream changes.
+    Stream {
+        /// Name.
+        key: &'a [u8],
+        /// What about it.
+        change: StreamChange<'a>,
+    },
     /// The database holds nothing any more.
     FlushDb,
     /// Two numbers of databases change places.
@@ -188,7 +198,8 @@ impl<'a> Effect<'a> {
             | Effect::HashDelete { key, .. }
             | Effect::HashExpire { key, .. }
             | Effect::Set { key, .. }
-            | Effect::SortedSet { key, .. } => Some(key),
+            | Effect::SortedSet { key, .. }
+            | Effect::Stream { key, .. } => Some(key),
             Effect::FlushDb | Effect::SwapDbs { .. } => None,
         }
     }
@@ -245,6 +256,9 @@ impl<'a> Effect<'a> {
             }
             t if t == Tag::SortedSetRemove as u8 => {
                 Effect::SortedSet { key: reader.bytes()?, change: SortedSetChange::Remove(set::read_members(reader)?) }
+            }
+            t if stream::TAGS.contains(&t) => {
+                Effect::Stream { key: reader.bytes()?, change: StreamChange::decode(t, reader)? }
             }
             t if t == Tag::FlushDb as u8 => Effect::FlushDb,
             t if t == Tag::SwapDbs as u8 => Effect::SwapDbs { other: read_db(reader)? },
@@ -392,6 +406,7 @@ mod tests {
         put_set_add(&mut all[10], 0, b"key", [&b"m"[..], &b"n"[..]].into_iter());
         put_set_remove(&mut all[11], 0, b"key", [&b"m"[..]].into_iter());
         all.extend(sorted_set::tests::one_of_each());
+        all.extend(stream::one_of_each());
         all
     }
 

@@ -2,10 +2,11 @@
 
 use crate::events::{Interests, Listener};
 use crate::partition::Partition;
+use crate::stream::BlockLimits;
 use base::PartitionId;
 use base::slot::{SLOT_COUNT, slot_of};
 use parking_lot::{Mutex, MutexGuard};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Keeps two partitions' locks off one cache line.
@@ -20,6 +21,8 @@ pub struct Keyspace {
     keeps_ended: AtomicBool,
     interests: AtomicU32,
     listener: OnceLock<Arc<dyn Listener>>,
+    /// See [`Keyspace::set_stream_limits`]: entries and bytes.
+    stream_limits: [AtomicU64; 2],
 }
 
 impl Keyspace {
@@ -30,12 +33,14 @@ impl Keyspace {
     pub fn new(partition_count: u16) -> Self {
         assert!(partition_count.is_power_of_two(), "partitions must divide the slots evenly");
         assert!(partition_count <= base::ids::PARTITION_COUNT_MAX, "too many partitions");
+        let standard = BlockLimits::STANDARD;
         Keyspace {
             partitions: (0..partition_count).map(|id| Padded(Mutex::new(Partition::new(PartitionId(id))))).collect(),
             slot_shift: (SLOT_COUNT / partition_count).trailing_zeros(),
             keeps_ended: AtomicBool::new(false),
             interests: AtomicU32::new(Interests::NONE.bits()),
             listener: OnceLock::new(),
+            stream_limits: [standard.entry_count_max, standard.bytes_max].map(AtomicU64::new),
         }
     }
 
@@ -71,6 +76,19 @@ impl Keyspace {
 
     pub(crate) fn listener(&self) -> Option<&dyn Listener> {
         self.listener.get().map(|listener| &**listener)
+    }
+
+    /// When a block of a stream is full.
+    #[inline]
+    pub fn stream_limits(&self) -> BlockLimits {
+        let [entry_count_max, bytes_max] = [0, 1].map(|index: usize| self.stream_limits[index].load(Ordering::Relaxed));
+        BlockLimits { entry_count_max, bytes_max }
+    }
+
+    /// Says when a block of a stream is full from here on.
+    pub fn set_stream_limits(&self, limits: BlockLimits) {
+        self.stream_limits[0].store(limits.entry_count_max, Ordering::Relaxed);
+        self.stream_limits[1].store(limits.bytes_max, Ordering::Relaxed);
     }
 
     /// Number of partitions.

@@ -21,6 +21,7 @@ pub mod set;
 mod slab;
 pub mod sorted_set;
 pub mod spilled;
+pub mod stream;
 pub mod table;
 pub mod tx;
 pub mod value;

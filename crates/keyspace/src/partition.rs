@@ -16,6 +16,7 @@
 mod collection;
 mod set;
 mod sorted_set;
+mod stream;
 
 use crate::effect::{Effect, Items};
 use crate::entry::{Entry, EntryRef, Home, Meta, Payload, Stored};
@@ -339,6 +340,7 @@ impl Partition {
             Effect::HashExpire { key, fields } => self.hash_expire(db, key, fields, stamp),
             Effect::Set { key, change } => self.set_change(db, key, change, stamp)?,
             Effect::SortedSet { key, change } => self.change_sorted_set(db, key, change, stamp)?,
+            Effect::Stream { key, change } => self.change_stream(db, key, change, stamp)?,
             Effect::FlushDb => self.flush(db, stamp),
             Effect::SwapDbs { other } => {
                 self.db_map.swap(usize::from(db), usize::from(*other));

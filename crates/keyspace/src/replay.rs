@@ -81,7 +81,8 @@ impl Partition {
         | Effect::HashSet { key, .. }
         | Effect::HashDelete { key, .. }
         | Effect::HashExpire { key, .. }
-        | Effect::Set { key, .. }) = effect
+        | Effect::Set { key, .. }
+        | Effect::Stream { key, .. }) = effect
         else {
             return Ok(());
         };

@@ -19,6 +19,7 @@
 
 mod set;
 mod sorted_set;
+mod stream;
 
 use crate::access::AccessClock;
 use crate::effect;

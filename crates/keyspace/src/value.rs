@@ -5,6 +5,7 @@
 use crate::hash::Hash;
 use crate::set::Set;
 use crate::sorted_set::SortedSet;
+use crate::stream::Stream;
 use base::{Reader, Truncated};
 
 /// The type of a value, as TYPE names it. The number is written to disk: never reuse one.
@@ -19,6 +20,8 @@ pub enum Kind {
     Set = 3,
     /// Members in the order of their scores.
     SortedSet = 4,
+    /// Entries in order, with groups of consumers.
+    Stream = 5,
 }
 
 impl Kind {
@@ -29,6 +32,7 @@ impl Kind {
             Kind::Hash => "hash",
             Kind::Set => "set",
             Kind::SortedSet => "zset",
+            Kind::Stream => "stream",
         }
     }
 
@@ -39,6 +43,7 @@ impl Kind {
             1 => Some(Kind::Hash),
             3 => Some(Kind::Set),
             4 => Some(Kind::SortedSet),
+            5 => Some(Kind::Stream),
             _ => None,
         }
     }
@@ -59,6 +64,8 @@ pub enum Value {
     Set(Set),
     /// A sorted set.
     SortedSet(SortedSet),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 const _: () = assert!(size_of::<Value>() <= 32, "every key of a collection pays for the largest type");
@@ -71,6 +78,7 @@ impl Value {
             Kind::Hash => Value::Hash(Hash::new()),
             Kind::Set => Value::Set(Set::new()),
             Kind::SortedSet => Value::SortedSet(SortedSet::new()),
+            Kind::Stream => Value::Stream(Box::default()),
         }
     }
 
@@ -81,6 +89,7 @@ impl Value {
             Value::Hash(_) => Kind::Hash,
             Value::Set(_) => Kind::Set,
             Value::SortedSet(_) => Kind::SortedSet,
+            Value::Stream(_) => Kind::Stream,
         }
     }
 
@@ -92,6 +101,7 @@ impl Value {
                 Value::Hash(hash) => hash.bytes(),
                 Value::Set(set) => set.bytes(),
                 Value::SortedSet(set) => set.bytes(),
+                Value::Stream(stream) => stream.bytes(),
             }
     }
 
@@ -102,13 +112,14 @@ impl Value {
             Value::Hash(hash) => hash.len(),
             Value::Set(set) => set.len(),
             Value::SortedSet(set) => set.len(),
+            Value::Stream(stream) => stream.part_count(),
         }
     }
 
-    /// Whether a collection has no elements, which for a key means that it does not exist.
+    /// Whether a collection has no elements, which for a key means that it does not exist. A stream may be empty.
     pub fn is_empty_collection(&self) -> bool {
         match self {
-            Value::Bytes(_) => false,
+            Value::Bytes(_) | Value::Stream(_) => false,
             Value::Hash(hash) => hash.is_empty(),
             Value::Set(set) => set.is_empty(),
             Value::SortedSet(set) => set.is_empty(),
@@ -122,6 +133,7 @@ impl Value {
             Value::Hash(hash) => hash.encode(out),
             Value::Set(set) => set.encode(out),
             Value::SortedSet(set) => set.encode(out),
+            Value::Stream(stream) => stream.encode(out),
         }
     }
 
@@ -135,6 +147,7 @@ impl Value {
             Kind::Hash => Value::Hash(Hash::decode(image).map_err(|_| Truncated)?),
             Kind::Set => Value::Set(Set::decode(image)?),
             Kind::SortedSet => Value::SortedSet(SortedSet::decode(image).map_err(|_| Truncated)?),
+            Kind::Stream => Value::Stream(Box::new(Stream::decode(image)?)),
         })
     }
 }

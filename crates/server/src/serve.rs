@@ -17,6 +17,7 @@ use crate::metrics::MetricsSource;
 use crate::statistics::Statistics;
 use commands::Host;
 use env::{Disk, RealClock, RealDisk, RealEntropy};
+use keyspace::stream::BlockLimits;
 use node::{MemoryLimit, MemoryPolicy, Node, OpenError, Options, Progress};
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -89,6 +90,10 @@ impl Server {
         self.stop_checkpoint.lock().get_or_insert(checkpoint);
         self.stopping.notify_one();
     }
+}
+
+fn stream_limits(settings: &Settings) -> BlockLimits {
+    BlockLimits { entry_count_max: settings.stream_block_entries_max(), bytes_max: settings.stream_block_bytes_max() }
 }
 
 fn memory_limit(settings: &Settings) -> MemoryLimit {
@@ -297,6 +302,16 @@ fn follow_settings(server: &Arc<Server>) {
         node.keyspace.set_keeps_ended(value.number != 0);
         Ok(())
     });
+    server.node.keyspace.set_stream_limits(stream_limits(settings));
+    for name in ["stream-node-max-bytes", "stream-node-max-entries"] {
+        let (node, weak) = (Arc::clone(&server.node), Arc::downgrade(&server.settings));
+        settings.on_change(SettingId::of(name), move |_| {
+            if let Some(settings) = weak.upgrade() {
+                node.keyspace.set_stream_limits(stream_limits(&settings));
+            }
+            Ok(())
+        });
+    }
     let weak = Arc::downgrade(server);
     settings.on_change(SettingId::of("port"), move |value| {
         let Some(server) = weak.upgrade() else { return Ok(()) };

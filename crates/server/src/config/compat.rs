@@ -93,8 +93,6 @@ pub static ACCEPTED: &[Setting] = &[
     row("zset-max-listpack-entries", &["zset-max-ziplist-entries"], LONG, "128", Live),
     row("zset-max-listpack-value", &["zset-max-ziplist-value"], bytes_from(0), "64", Live),
     plain("hll-sparse-max-bytes", bytes_from(0), "3000", Live),
-    plain("stream-node-max-bytes", bytes_from(0), "4096", Live),
-    plain("stream-node-max-entries", LONG, "100", Live),
     // Memory housekeeping that Larder's allocator and index do not need.
     plain("activedefrag", YES_NO, "no", Live),
     plain("active-defrag-ignore-bytes", bytes_from(1), "100mb", Live),

@@ -152,6 +152,10 @@ readers! {
     lfu_log_factor: u32 = "lfu-log-factor";
     /// Minutes after which the lfu counter falls by one; 0 is never.
     lfu_decay_minutes: u32 = "lfu-decay-time";
+    /// Bytes of a block of a stream; 0 is no limit.
+    stream_block_bytes_max: u64 = "stream-node-max-bytes";
+    /// Entries of a block of a stream; 0 is no limit.
+    stream_block_entries_max: u64 = "stream-node-max-entries";
     /// Whether what has ended is kept; not 0 is yes.
     import_mode: u8 = "import-mode";
     /// Microseconds from which a command enters the slow log; negative is never.
