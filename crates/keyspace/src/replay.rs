@@ -82,6 +82,7 @@ impl Partition {
         | Effect::HashDelete { key, .. }
         | Effect::HashExpire { key, .. }
         | Effect::Set { key, .. }
+        | Effect::SortedSet { key, .. }
         | Effect::Stream { key, .. }) = effect
         else {
             return Ok(());
