@@ -206,6 +206,8 @@ pub enum Group {
     Bitmap,
     /// Hashes.
     Hash,
+    /// Lists.
+    List,
     /// Sets.
     Set,
     /// Sorted sets.
@@ -230,6 +232,7 @@ impl Group {
             Group::String => "string",
             Group::Bitmap => "bitmap",
             Group::Hash => "hash",
+            Group::List => "list",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",
             Group::Hyperloglog => "hyperloglog",

@@ -12,6 +12,7 @@ pub mod hash;
 pub mod hasher;
 pub mod index;
 pub mod keyspace;
+pub mod list;
 pub mod live;
 mod packed;
 pub mod partition;

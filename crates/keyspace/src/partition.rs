@@ -14,6 +14,7 @@
 //! fields that end; `live` counts a home exactly while an entry points at it.
 
 mod collection;
+mod list;
 mod set;
 mod sorted_set;
 
@@ -337,6 +338,7 @@ impl Partition {
             Effect::HashSet { key, fields } => self.hash_set(db, key, fields, stamp)?,
             Effect::HashDelete { key, fields } => self.hash_delete(db, key, fields, stamp),
             Effect::HashExpire { key, fields } => self.hash_expire(db, key, fields, stamp),
+            Effect::List { key, change } => self.list_change(db, key, change, stamp),
             Effect::Set { key, change } => self.set_change(db, key, change, stamp)?,
             Effect::SortedSet { key, change } => self.change_sorted_set(db, key, change, stamp)?,
             Effect::FlushDb => self.flush(db, stamp),

@@ -17,6 +17,7 @@
 //! Invariants: a transaction sees and changes only partitions it locked; all its changes carry one version per
 //! partition; what `commit` journals is what was applied, whole.
 
+mod list;
 mod set;
 mod sorted_set;
 
@@ -30,7 +31,7 @@ use crate::keyspace::Keyspace;
 use crate::partition::{Applied, EndedCounts, Ending, Garbage, Partition, Stamp, has_ended};
 use crate::spilled::{self, Spilled};
 use crate::table::Place;
-use crate::value::{Kind, Value};
+use crate::value::{Kind, Value, as_integer};
 use base::codec::{put_bytes, put_varint};
 use base::number::{NumberText, format_i64};
 use base::{DbId, PartitionId, Reader, TimeMs};
@@ -54,7 +55,7 @@ pub enum Stop {
 }
 
 /// A string value as a command sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Str<'a> {
     /// Its bytes.
     Bytes(&'a [u8]),
@@ -81,7 +82,19 @@ impl std::ops::Deref for StrBytes<'_> {
     }
 }
 
+impl AsRef<[u8]> for StrBytes<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl<'a> Str<'a> {
+    /// The string with these bytes: an integer where they are its canonical decimal form.
+    #[inline]
+    pub fn of(bytes: &'a [u8]) -> Self {
+        as_integer(bytes).map_or(Str::Bytes(bytes), Str::Int)
+    }
+
     /// The string's bytes.
     pub fn bytes(self) -> StrBytes<'a> {
         match self {

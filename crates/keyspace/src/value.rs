@@ -3,6 +3,7 @@
 //! Also their images: the bytes from which a value is rebuilt whole, in the journal and in checkpoints.
 
 use crate::hash::Hash;
+use crate::list::List;
 use crate::set::Set;
 use crate::sorted_set::SortedSet;
 use base::{Reader, Truncated};
@@ -15,6 +16,8 @@ pub enum Kind {
     String = 0,
     /// Fields with values.
     Hash = 1,
+    /// Elements in an order of their own.
+    List = 2,
     /// Members, each once.
     Set = 3,
     /// Members in the order of their scores.
@@ -27,6 +30,7 @@ impl Kind {
         match self {
             Kind::String => "string",
             Kind::Hash => "hash",
+            Kind::List => "list",
             Kind::Set => "set",
             Kind::SortedSet => "zset",
         }
@@ -37,6 +41,7 @@ impl Kind {
         match number {
             0 => Some(Kind::String),
             1 => Some(Kind::Hash),
+            2 => Some(Kind::List),
             3 => Some(Kind::Set),
             4 => Some(Kind::SortedSet),
             _ => None,
@@ -55,6 +60,8 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// A hash.
     Hash(Hash),
+    /// A list.
+    List(List),
     /// A set.
     Set(Set),
     /// A sorted set.
@@ -69,6 +76,7 @@ impl Value {
         match kind {
             Kind::String => Value::Bytes(Vec::new()),
             Kind::Hash => Value::Hash(Hash::new()),
+            Kind::List => Value::List(List::new()),
             Kind::Set => Value::Set(Set::new()),
             Kind::SortedSet => Value::SortedSet(SortedSet::new()),
         }
@@ -79,6 +87,7 @@ impl Value {
         match self {
             Value::Bytes(_) => Kind::String,
             Value::Hash(_) => Kind::Hash,
+            Value::List(_) => Kind::List,
             Value::Set(_) => Kind::Set,
             Value::SortedSet(_) => Kind::SortedSet,
         }
@@ -90,16 +99,18 @@ impl Value {
             + match self {
                 Value::Bytes(bytes) => bytes.capacity(),
                 Value::Hash(hash) => hash.bytes(),
+                Value::List(list) => list.bytes(),
                 Value::Set(set) => set.bytes(),
                 Value::SortedSet(set) => set.bytes(),
             }
     }
 
-    /// Elements whose freeing takes time of its own: 1 for a string.
+    /// Parts whose freeing takes time of its own: 1 for a string.
     pub fn element_count(&self) -> usize {
         match self {
             Value::Bytes(_) => 1,
             Value::Hash(hash) => hash.len(),
+            Value::List(list) => list.chunk_count(),
             Value::Set(set) => set.len(),
             Value::SortedSet(set) => set.len(),
         }
@@ -110,6 +121,7 @@ impl Value {
         match self {
             Value::Bytes(_) => false,
             Value::Hash(hash) => hash.is_empty(),
+            Value::List(list) => list.is_empty(),
             Value::Set(set) => set.is_empty(),
             Value::SortedSet(set) => set.is_empty(),
         }
@@ -120,6 +132,7 @@ impl Value {
         match self {
             Value::Bytes(bytes) => out.extend_from_slice(bytes),
             Value::Hash(hash) => hash.encode(out),
+            Value::List(list) => list.encode(out),
             Value::Set(set) => set.encode(out),
             Value::SortedSet(set) => set.encode(out),
         }
@@ -133,6 +146,7 @@ impl Value {
         Ok(match kind {
             Kind::String => Value::Bytes(image.to_vec()),
             Kind::Hash => Value::Hash(Hash::decode(image).map_err(|_| Truncated)?),
+            Kind::List => Value::List(List::decode(image)?),
             Kind::Set => Value::Set(Set::decode(image)?),
             Kind::SortedSet => Value::SortedSet(SortedSet::decode(image).map_err(|_| Truncated)?),
         })
