@@ -15,6 +15,7 @@ static GROUPS: &[&[Spec]] = &[
     crate::hyperloglog::COMMANDS,
     crate::keys::COMMANDS,
     crate::lists::COMMANDS,
+    crate::lists_blocking::COMMANDS,
     crate::lists_move::COMMANDS,
     crate::lists_search::COMMANDS,
     crate::keys_databases::COMMANDS,

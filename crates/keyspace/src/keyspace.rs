@@ -5,7 +5,7 @@ use crate::partition::Partition;
 use base::PartitionId;
 use base::slot::{SLOT_COUNT, slot_of};
 use parking_lot::{Mutex, MutexGuard};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Keeps two partitions' locks off one cache line.
@@ -20,6 +20,7 @@ pub struct Keyspace {
     keeps_ended: AtomicBool,
     interests: AtomicU32,
     listener: OnceLock<Arc<dyn Listener>>,
+    arrivals: AtomicU64,
 }
 
 impl Keyspace {
@@ -36,6 +37,7 @@ impl Keyspace {
             keeps_ended: AtomicBool::new(false),
             interests: AtomicU32::new(Interests::NONE.bits()),
             listener: OnceLock::new(),
+            arrivals: AtomicU64::new(1),
         }
     }
 
@@ -48,6 +50,11 @@ impl Keyspace {
     /// Says whether what has ended stays.
     pub fn set_keeps_ended(&self, keeps: bool) {
         self.keeps_ended.store(keeps, Ordering::Relaxed);
+    }
+
+    /// A number higher than all before it, for who comes to wait.
+    pub(crate) fn next_arrival(&self) -> u64 {
+        self.arrivals.fetch_add(1, Ordering::Relaxed)
     }
 
     /// What the listener wants to hear of. One relaxed load.

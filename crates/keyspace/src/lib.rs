@@ -25,6 +25,7 @@ pub mod spilled;
 pub mod table;
 pub mod tx;
 pub mod value;
+pub mod waiting;
 
 pub use access::AccessClock;
 pub use entry::{Home, STRING_BYTES_MAX};

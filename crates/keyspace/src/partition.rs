@@ -27,6 +27,7 @@ use crate::live::LiveBytes;
 use crate::spilled::Image;
 use crate::table::Place;
 use crate::value::{Kind, Value, as_integer};
+use crate::waiting::Waiting;
 use base::{DB_COUNT, PartitionId, Reader, TimeMs, Truncated, Version};
 use journal::{Journal, Position, RecordHead, RecordKind, Reserve};
 use std::collections::BTreeSet;
@@ -119,6 +120,8 @@ pub struct Partition {
     ended: EndedCounts,
     /// End of the last batch in the journal: what a reply that looked here reveals.
     pub revealed: Position,
+    /// Who waits for its keys.
+    pub waiting: Waiting,
 }
 
 /// Whether something that ends at `expires` has ended at `now`.
@@ -207,6 +210,7 @@ impl Partition {
             garbage: Vec::new(),
             ended: EndedCounts::default(),
             revealed: Position::ZERO,
+            waiting: Waiting::default(),
         }
     }
 

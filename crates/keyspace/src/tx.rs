@@ -32,6 +32,7 @@ use crate::partition::{Applied, EndedCounts, Ending, Garbage, Partition, Stamp, 
 use crate::spilled::{self, Spilled};
 use crate::table::Place;
 use crate::value::{Kind, Value, as_integer};
+use crate::waiting::Ready;
 use base::codec::{put_bytes, put_varint};
 use base::number::{NumberText, format_i64};
 use base::{DbId, PartitionId, Reader, TimeMs};
@@ -42,6 +43,7 @@ use std::ops::ControlFlow;
 
 mod events;
 mod several;
+mod waiting;
 
 pub use several::KeyState;
 
@@ -125,7 +127,7 @@ struct Part<'a> {
 }
 
 /// What a transaction left in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// End of everything its reply reveals, own batch or another's before it.
     pub revealed: Position,
@@ -133,6 +135,8 @@ pub struct Committed {
     pub wrote: bool,
     /// What was looked up.
     pub lookups: Lookups,
+    /// Keys that changed while somebody waited for them: their queues are to be served.
+    pub ready: Vec<Ready>,
 }
 
 /// How often keys were looked up.
@@ -168,6 +172,8 @@ pub struct Tx<'a> {
     /// Whether a key that is looked for in vain is news.
     hears_misses: bool,
     told: Vec<Told>,
+    /// Keys that changed while somebody waited for them.
+    ready: Vec<Ready>,
 }
 
 /// Before this nothing ends: ends are later.
@@ -224,6 +230,7 @@ impl<'a> Tx<'a> {
             interests: keyspace.interests(),
             hears_misses: false,
             told: Vec::new(),
+            ready: Vec::new(),
         }
     }
 
@@ -479,7 +486,10 @@ impl<'a> Tx<'a> {
     /// Encodes one effect and applies what was encoded.
     fn change(&mut self, key: &[u8], encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
         let part = self.part_of(key);
-        if self.interests.any() { self.change_heard(part, key, encode) } else { self.change_in(part, encode) }
+        let applied =
+            if self.interests.any() { self.change_heard(part, key, encode) } else { self.change_in(part, encode) };
+        self.signal(part, key);
+        applied
     }
 
     fn change_in(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
@@ -508,6 +518,7 @@ impl<'a> Tx<'a> {
         let place = guard.put_string(db, key, expires, value, &stamp);
         *effect_count += 1;
         *single_put = (*effect_count == 1).then_some((db, place));
+        self.signal(part, key);
     }
 
     /// Removes `key`. Returns whether it was there.
@@ -603,6 +614,7 @@ impl<'a> Tx<'a> {
             let db = self.parts[part].guard.physical(self.db);
             if !self.parts[part].guard.index(db).is_empty() {
                 self.change_in(part, effect::put_flush);
+                self.signal_all(part, self.db);
             }
         }
     }
@@ -612,6 +624,8 @@ impl<'a> Tx<'a> {
         self.ensure_all();
         for part in 0..self.parts.len() {
             self.change_in(part, |out, _| effect::put_swap(out, one.0, other.0));
+            self.signal_all(part, one);
+            self.signal_all(part, other);
         }
     }
 
@@ -694,7 +708,7 @@ impl<'a> Tx<'a> {
             self.let_hear(revealed);
         }
         self.give_back();
-        Committed { revealed, wrote, lookups: self.lookups }
+        Committed { revealed, wrote, lookups: self.lookups, ready: std::mem::take(&mut self.ready) }
     }
 
     fn commit_changes(&mut self) {
