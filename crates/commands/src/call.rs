@@ -3,10 +3,12 @@
 use crate::error::Error;
 use crate::host::Host;
 use crate::session::Session;
+use crate::waiting::Waiter;
 use crate::within::Observer;
 use base::TimeMs;
 use base::number::parse_i64;
 use keyspace::{Event, Tx};
+use std::sync::Arc;
 use wire::args::Args;
 use wire::reply::Reply;
 
@@ -44,6 +46,9 @@ pub enum Await {
         /// Milliseconds to wait; 0 is for ever.
         timeout_ms: u64,
     },
+    /// A key may have what was asked for: whoever changed it runs the command anew and hands over the reply. When the
+    /// time is over first, the null array is the reply.
+    Keys(Arc<Waiter>),
     /// A checkpoint of everything is durable (SAVE): +OK.
     Checkpoint,
     /// Time passes (DEBUG SLEEP): +OK.

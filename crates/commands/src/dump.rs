@@ -16,10 +16,11 @@ use base::TimeMs;
 use base::number::format_i64;
 use keyspace::entry::Stored;
 use keyspace::hash::{Field, Hash};
+use keyspace::list::{End, List};
 use keyspace::partition::has_ended;
 use keyspace::set::{Member, Set};
 use keyspace::sorted_set::{Scored, encode_image};
-use keyspace::{AccessClock, Event, Kind, STRING_BYTES_MAX, Value};
+use keyspace::{AccessClock, Event, Kind, STRING_BYTES_MAX, Str, Value};
 use rdb::{DumpError, Object, Versions};
 
 /// Memory that a payload may unfold to. Larger values are out of reach for DUMP itself, whose reply is one string.
@@ -80,6 +81,9 @@ fn payload(value: Stored<'_>, now: TimeMs) -> Option<Vec<u8>> {
                 return None;
             }
             rdb::dump_hash(&mut out, fields.iter().map(|field| (field.name, field.value, field.expires)));
+        }
+        Stored::Boxed(Value::List(list)) => {
+            rdb::dump_list(&mut out, list.iter().map(Str::bytes));
         }
         Stored::Boxed(Value::Set(set)) => {
             let members: Vec<Member<'_>> = set.iter().collect();
@@ -172,6 +176,15 @@ fn restored(object: Object, now: TimeMs) -> Result<Option<(Kind, Vec<u8>)>, Erro
             hash.encode(&mut image);
             Ok((!hash.is_empty()).then_some((Kind::Hash, image)))
         }
+        Object::List(elements) => {
+            let mut list = List::new();
+            for element in &elements {
+                list.push(End::Back, Str::of(element));
+            }
+            let mut image = Vec::new();
+            list.encode(&mut image);
+            Ok((!list.is_empty()).then_some((Kind::List, image)))
+        }
         Object::Set(members) => {
             let mut set = Set::new();
             for member in &members {
@@ -192,7 +205,7 @@ fn restored(object: Object, now: TimeMs) -> Result<Option<(Kind, Vec<u8>)>, Erro
             crate::stream_dump::restored(&stream).ok_or(BAD)?.encode(&mut image);
             Ok(Some((Kind::Stream, image)))
         }
-        Object::String(_) | Object::List(_) => Err(BAD),
+        Object::String(_) => Err(BAD),
     }
 }
 

@@ -95,7 +95,7 @@ fn exec<'e>(
     }
     let ids = locks(engine.keyspace, &transaction);
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
-    let Scratch { effects, garbage, lookups } = scratch;
+    let Scratch { effects, garbage, lookups, ready } = scratch;
     let mut tx = Tx::begin(engine.keyspace, engine.journal, &ids, begin, effects);
     if session.imports && tx.keeps_ended() {
         tx.see_ended();
@@ -119,6 +119,7 @@ fn exec<'e>(
     let flow = run_all(&mut call, &transaction);
     let Call { tx, session, .. } = call;
     let committed = tx.commit(garbage);
+    ready.extend(committed.ready);
     lookups.hits += committed.lookups.hits;
     lookups.misses += committed.lookups.misses;
     if committed.wrote {

@@ -44,6 +44,10 @@ pub mod keys;
 pub mod keys_databases;
 pub mod latency;
 mod lcs;
+pub mod lists;
+pub mod lists_blocking;
+pub mod lists_move;
+pub mod lists_search;
 pub mod memory;
 pub mod object;
 mod random;
@@ -74,6 +78,7 @@ mod strings_read;
 mod strings_write;
 mod syntax;
 pub mod transactions;
+pub mod waiting;
 
 pub use call::{Await, Call, Flow};
 pub use error::Error;

@@ -1,8 +1,9 @@
 //! OBJECT: how a value lies in memory, and how it has been used.
 //!
 //! Encodings keep the names that Redis gave to its own forms, because tools ask for them: a string is `int`,
-//! `embstr` up to 44 bytes or `raw`, a hash `listpack` while compact and no field of it ends, else `hashtable`, a set
-//! `intset`, `listpack` or `hashtable`, a sorted set `listpack` while compact, else `skiplist`.
+//! `embstr` up to 44 bytes or `raw`, a hash `listpack` while compact and no field of it ends, else `hashtable`, a list
+//! `listpack` or `quicklist` as Redis would have it, a set `intset`, `listpack` or `hashtable`, a sorted set `listpack`
+//! while compact, else `skiplist`.
 //!
 //! VERSION and REVISION are Larder's own: what `SET … IFVER` compares, and how often the key was written.
 //!
@@ -14,8 +15,9 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use keyspace::list::List;
 use keyspace::set::SetForm;
-use keyspace::{Found, Kind, Value, entry::Stored};
+use keyspace::{Found, Kind, Str, Value, entry::Stored};
 
 /// Longest string that Redis keeps in one block with its header.
 const EMBEDDED_BYTES_MAX: usize = 44;
@@ -141,6 +143,7 @@ fn encoding(call: &mut Call<'_>) -> Result<Flow, Error> {
             }
             (Kind::String, _) => "raw",
             (Kind::Hash, _) => hash_encoding(call)?,
+            (Kind::List, _) => list_encoding(call)?,
             (Kind::Set, _) => set_encoding(call)?,
             (Kind::SortedSet, _) => sorted_set_encoding(call)?,
             (Kind::Stream, _) => "stream",
@@ -156,6 +159,51 @@ fn hash_encoding(call: &mut Call<'_>) -> Result<&'static str, Error> {
         Some(Stored::Boxed(Value::Hash(hash))) if hash.is_compact() && !hash.has_expiries() => "listpack",
         _ => "hashtable",
     })
+}
+
+/// Redis calls a list `listpack` as long as it fits one, within `list-max-listpack-size`: a number of elements when
+/// positive, else -1 to -5 for 4 KiB to 64 KiB.
+fn list_encoding(call: &mut Call<'_>) -> Result<&'static str, Error> {
+    let limit = call.host.setting("list-max-listpack-size").and_then(|text| text.parse().ok()).unwrap_or(-2i64);
+    let (count_max, bytes_max) = match limit {
+        ..0 => (usize::MAX, (4 << 10) << (limit.unsigned_abs().clamp(1, 5) - 1)),
+        _ => (limit.max(1) as usize, 8 << 10),
+    };
+    let fits = |list: &List| {
+        let mut bytes = PACKED_FRAME_BYTES;
+        let mut grown = list.iter().map(|element| {
+            bytes += packed_bytes(element);
+            bytes
+        });
+        list.len() <= count_max && grown.all(|bytes| bytes <= bytes_max)
+    };
+    let key = call.arg(2);
+    Ok(match call.tx.peek_value(key)? {
+        Some(Stored::Boxed(Value::List(list))) if fits(list) => "listpack",
+        _ => "quicklist",
+    })
+}
+
+/// What frames a listpack.
+const PACKED_FRAME_BYTES: usize = 7;
+
+/// Bytes that an element takes in a listpack.
+fn packed_bytes(element: Str<'_>) -> usize {
+    let bytes = match element {
+        Str::Int(0..=127) => 1,
+        Str::Int(-4_096..=4_095) => 2,
+        Str::Int(-0x8000..=0x7fff) => 3,
+        Str::Int(-0x80_0000..=0x7f_ffff) => 4,
+        Str::Int(-0x8000_0000..=0x7fff_ffff) => 5,
+        Str::Int(_) => 9,
+        Str::Bytes(bytes) => match bytes.len() {
+            short @ ..64 => 1 + short,
+            middling @ ..4_096 => 2 + middling,
+            long => 5 + long,
+        },
+    };
+    // How much that is stands behind it, seven bits to a byte.
+    bytes + (usize::BITS - bytes.leading_zeros()).div_ceil(7) as usize
 }
 
 fn set_encoding(call: &mut Call<'_>) -> Result<&'static str, Error> {

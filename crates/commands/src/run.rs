@@ -7,7 +7,7 @@
 //! No task hop, no channel, no syscall on this path. Deliberately not here: waiting. What cannot be done at once
 //! (a value to fetch, a disk to sync) is returned to the connection, which can wait.
 
-use crate::call::{Call, Flow};
+use crate::call::{Await, Call, Flow};
 use crate::error::Error;
 use crate::exec;
 use crate::host::Host;
@@ -19,8 +19,10 @@ use crate::within::Observer;
 use base::{PartitionId, TimeMs};
 use journal::{Journal, Position};
 use keyspace::access::AccessClock;
+use keyspace::waiting::Ready;
 use keyspace::{Begin, Garbage, Keyspace, Lookups, Spilled, Tx};
 use smallvec::SmallVec;
+use std::sync::Arc;
 use wire::args::Args;
 use wire::reply::Reply;
 
@@ -66,6 +68,8 @@ pub struct Scratch {
     pub garbage: Vec<Garbage>,
     /// What commands that only read have looked up, for the connection to pass on to whoever counts.
     pub lookups: Lookups,
+    /// Keys that changed while somebody waited for them, for the connection to serve their queues.
+    pub ready: Vec<Ready>,
 }
 
 /// How a command went.
@@ -199,12 +203,16 @@ pub fn run<'e>(
         None => SmallVec::new(),
     };
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
-    let Scratch { effects, garbage, lookups } = scratch;
+    let Scratch { effects, garbage, lookups, ready } = scratch;
     let mut tx = Tx::begin(engine.keyspace, engine.journal, &ids, begin, effects);
     if session.imports && tx.keeps_ended() {
         tx.see_ended();
     }
     tx.hear_misses(spec.flags.has(Flags::READONLY));
+    if let Some(waiter) = session.waiter.as_ref().filter(|waiter| !waiter.is_met(&tx)) {
+        let flow = Flow::Await(Await::Keys(Arc::clone(waiter)));
+        return Ran::Done { flow, revealed: tx.commit(garbage).revealed, wrote: false, refused: false };
+    }
     let reply = Reply::new(out, protocol);
     let start = reply.mark();
     let Engine { host, observer, .. } = engine;
@@ -224,6 +232,7 @@ pub fn run<'e>(
         }
     };
     let committed = tx.commit(garbage);
+    ready.extend(committed.ready);
     if spec.flags.0 & (Flags::READONLY | Flags::RUNS_OTHERS).0 != 0 {
         lookups.hits += committed.lookups.hits;
         lookups.misses += committed.lookups.misses;

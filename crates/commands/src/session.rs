@@ -4,7 +4,9 @@
 
 use crate::spec::{Flags, Scope, Spec};
 use crate::transaction::Transaction;
+use crate::waiting::Waiter;
 use base::DbId;
+use std::sync::Arc;
 use wire::reply::Protocol;
 
 /// Which replies a connection wants (CLIENT REPLY).
@@ -55,6 +57,8 @@ pub struct Session {
     pub written: journal::Position,
     /// MULTI and WATCH; `None` while neither is in use.
     pub transaction: Option<Box<Transaction>>,
+    /// The command that waits, while it is run anew in its turn.
+    pub waiter: Option<Arc<Waiter>>,
 }
 
 impl Session {
@@ -77,6 +81,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             written: journal::Position::ZERO,
             transaction: None,
+            waiter: None,
         }
     }
 

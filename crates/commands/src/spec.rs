@@ -223,6 +223,8 @@ pub enum Group {
     Bitmap,
     /// Hashes.
     Hash,
+    /// Lists.
+    List,
     /// Sets.
     Set,
     /// Sorted sets.
@@ -249,6 +251,7 @@ impl Group {
             Group::String => "string",
             Group::Bitmap => "bitmap",
             Group::Hash => "hash",
+            Group::List => "list",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",
             Group::Hyperloglog => "hyperloglog",

@@ -26,6 +26,11 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("append", "key value"),
     ("bitfield", "key SET u8 offset int INCRBY i5 offset int|key OVERFLOW FAIL INCRBY u3 #1 int GET u4 offset"),
     ("bitop", "AND key key key|OR key key key|NOT key key|ONE key key key key|DIFF key key key"),
+    ("blmove", "list list LEFT RIGHT 0|list list RIGHT RIGHT 0"),
+    ("blmpop", "0 2 list list LEFT COUNT 2"),
+    ("blpop", "list list 0|list 0"),
+    ("brpop", "list list 0"),
+    ("brpoplpush", "list list 0"),
     ("copy", "key key|key key REPLACE|key key DB db REPLACE"),
     ("decr", "key"),
     ("decrby", "key int"),
@@ -58,6 +63,15 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("incr", "key"),
     ("incrby", "key int"),
     ("incrbyfloat", "key float"),
+    ("linsert", "list BEFORE element element|list AFTER element element"),
+    ("lmove", "list list LEFT RIGHT|list list RIGHT LEFT|list list LEFT LEFT|list list RIGHT RIGHT"),
+    ("lmpop", "1 list LEFT|2 list list RIGHT COUNT 2"),
+    ("lpop", "list|list 2"),
+    ("lpush", "list element|list element value element"),
+    ("lpushx", "list element"),
+    ("lrem", "list 0 element|list 1 element|list -2 element"),
+    ("lset", "list 0 element|list 2 value|list -1 element"),
+    ("ltrim", "list 1 -1|list 0 2|list 2 1|list -4 -2"),
     ("move", "key db"),
     ("mset", "key value|key value key value key value"),
     ("msetex", "2 key value key value EX secs|1 key value NX|2 key value key value KEEPTTL"),
@@ -73,6 +87,10 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("rename", "key key"),
     ("renamenx", "key key"),
     ("restore", "key 0 payload REPLACE|key ms payload|key ms_at payload REPLACE ABSTTL"),
+    ("rpop", "list|list 3"),
+    ("rpoplpush", "list list"),
+    ("rpush", "list element|list element element value element"),
+    ("rpushx", "list element element"),
     (
         "set",
         "key value|key value NX GET|key value EX secs|key value XX KEEPTTL|key value PXAT ms_at|key value IFVER int",
@@ -142,8 +160,10 @@ const START_MS: i64 = harness::START_MS as i64;
 fn token(word: &'static str) -> BoxedStrategy<Vec<u8>> {
     let number = |range: std::ops::Range<i64>| range.prop_map(|number| number.to_string().into_bytes()).boxed();
     match word {
-        "key" => one_of(&["a", "b", "{a}c", "d", "h", "z"]),
+        "key" => one_of(&["a", "b", "{a}c", "d", "h", "l", "z"]),
         "hash" => prop_oneof![6 => Just(b"h".to_vec()), 2 => Just(b"{h}i".to_vec()), 1 => token("key")].boxed(),
+        "list" => prop_oneof![6 => Just(b"l".to_vec()), 3 => Just(b"{h}m".to_vec()), 1 => token("key")].boxed(),
+        "element" => one_of(&["x", "y", "1", "2", ""]),
         "pf" => prop_oneof![5 => Just(b"p".to_vec()), 2 => Just(b"{p}q".to_vec()), 1 => token("key")].boxed(),
         "set" => prop_oneof![6 => Just(b"s".to_vec()), 3 => Just(b"{s}t".to_vec()), 2 => Just(b"u".to_vec()), 1 => token("key")].boxed(),
         "member" => prop_oneof![4 => token("field"), 4 => token("int"), 1 => value()].boxed(),
@@ -185,7 +205,7 @@ fn value() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![3 => token("int"), 3 => short, 1 => long].boxed()
 }
 
-/// What DUMP says of a string, an integer, a hash, a set, a sorted set and a stream with a group.
+/// What DUMP says of a value of each kind.
 fn payloads() -> Vec<Vec<u8>> {
     let mut node = Node::new();
     let mut session = Node::connect(1);
@@ -193,6 +213,7 @@ fn payloads() -> Vec<Vec<u8>> {
         "set a text",
         "set b 17",
         "hset h f 1 g 2",
+        "rpush l x 2",
         "sadd s m 1 2",
         "zadd z 1 f 2.5 g",
         "xadd x 3-1 f 1",
@@ -201,7 +222,7 @@ fn payloads() -> Vec<Vec<u8>> {
     ] {
         node.line(&mut session, line);
     }
-    ["a", "b", "h", "s", "x", "z"]
+    ["a", "b", "h", "l", "s", "x", "z"]
         .iter()
         .map(|key| bulk(&node.line(&mut session, &format!("dump {key}")).reply))
         .collect()

@@ -19,11 +19,14 @@
 
 mod harness;
 
-use commands::Session;
-use harness::{Node, render};
+use commands::waiting::{Outcome, Waiter};
+use commands::{Await, Flow, Session};
+use harness::{Answer, Node, render};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use wire::reply::Protocol;
 
 /// Whether values stay in memory between commands.
@@ -39,12 +42,20 @@ struct Run {
     current: String,
     sorted: bool,
     values: Values,
+    /// Who waits, by connection.
+    waiters: Vec<(String, Arc<Waiter>)>,
 }
 
 impl Run {
     fn new(values: Values) -> Run {
-        let mut run =
-            Run { node: Node::new(), sessions: BTreeMap::new(), current: String::new(), sorted: false, values };
+        let mut run = Run {
+            node: Node::new(),
+            sessions: BTreeMap::new(),
+            current: String::new(),
+            sorted: false,
+            values,
+            waiters: Vec::new(),
+        };
         run.connect("a");
         run
     }
@@ -65,7 +76,27 @@ impl Run {
         if self.values == Values::Spilled {
             self.node.spill_all();
         }
-        render::answer(&answer, std::mem::take(&mut self.sorted)) + &self.node.told.take()
+        if let Flow::Await(Await::Keys(waiter)) = &answer.flow {
+            self.waiters.push((self.current.clone(), Arc::clone(waiter)));
+        }
+        render::answer(&answer, std::mem::take(&mut self.sorted)) + &self.served() + &self.node.told.take()
+    }
+
+    /// What those who waited are served with now.
+    fn served(&mut self) -> String {
+        let mut out = String::new();
+        self.waiters.retain(|(name, waiter)| {
+            let mut ctx = Context::from_waker(Waker::noop());
+            match std::pin::pin!(waiter.served()).poll(&mut ctx) {
+                Poll::Pending => true,
+                Poll::Ready(Outcome { reply, .. }) => {
+                    let answer = render::answer(&Answer { reply, flow: Flow::Done }, false);
+                    out.extend(["connection ", name, " is served\n", &answer]);
+                    false
+                }
+            }
+        });
+        out
     }
 
     /// Does what a line asks for; returns what follows from it.

@@ -100,6 +100,10 @@ fn put_value(out: &mut String, value: &Value) {
     match value {
         Value::Bytes(bytes) => put_quoted(out, bytes),
         Value::Hash(hash) => put_hash(out, hash),
+        Value::List(list) => list.iter().for_each(|element| {
+            put_quoted(out, &element.bytes());
+            out.push(' ');
+        }),
         Value::Set(set) => put_set(out, set),
         Value::SortedSet(set) => {
             for Scored { member, score } in set.iter() {

@@ -18,15 +18,19 @@
 //!          streams     key …, see `stream`
 //! ```
 //!
+//! Those of lists are described in `effect/list.rs`.
+//!
 //! Effects name physical databases (see `Partition`), so a swap of two numbers moves no key. They never depend
 //! on another key, a clock or randomness; the batch's own timestamp decides what has expired.
 //!
 //! Invariant: `decode` of what `put_*` wrote gives the same effect; foreign bytes are refused, never asserted.
 
+mod list;
 mod set;
 pub mod sorted_set;
 pub mod stream;
 
+pub use list::{ListChange, put_list_insert, put_list_push, put_list_remove, put_list_set, put_list_trim};
 pub use set::{SetChange, put_set_add, put_set_remove};
 
 use self::sorted_set::SortedSetChange;
@@ -118,6 +122,13 @@ pub enum Effect<'a> {
         /// `(field expires)*`.
         fields: Items<'a>,
     },
+    /// Elements of a list change.
+    List {
+        /// Name.
+        key: &'a [u8],
+        /// How.
+        change: ListChange<'a>,
+    },
     /// A set changes.
     Set {
         /// Name.
@@ -197,6 +208,7 @@ impl<'a> Effect<'a> {
             | Effect::HashSet { key, .. }
             | Effect::HashDelete { key, .. }
             | Effect::HashExpire { key, .. }
+            | Effect::List { key, .. }
             | Effect::Set { key, .. }
             | Effect::SortedSet { key, .. }
             | Effect::Stream { key, .. } => Some(key),
@@ -245,6 +257,9 @@ impl<'a> Effect<'a> {
                     read_expires(reader).map(drop)
                 })?,
             },
+            list::TAG_FIRST..=list::TAG_LAST => {
+                Effect::List { key: reader.bytes()?, change: ListChange::decode(tag, reader)? }
+            }
             t if t == Tag::SetAdd as u8 => {
                 Effect::Set { key: reader.bytes()?, change: SetChange::Add(set::read_members(reader)?) }
             }
@@ -298,7 +313,11 @@ pub fn put_expires(out: &mut Vec<u8>, expires: Option<TimeMs>) {
 }
 
 fn put_head(out: &mut Vec<u8>, tag: Tag, db: u8, key: &[u8]) {
-    out.push(tag as u8);
+    put_head_of(out, tag as u8, db, key);
+}
+
+fn put_head_of(out: &mut Vec<u8>, tag: u8, db: u8, key: &[u8]) {
+    out.push(tag);
     out.push(db);
     put_bytes(out, key);
 }
@@ -390,9 +409,10 @@ pub fn put_swap(out: &mut Vec<u8>, db: u8, other: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::list::End;
 
     fn one_of_each() -> Vec<Vec<u8>> {
-        let mut all = vec![Vec::new(); 12];
+        let mut all = vec![Vec::new(); 17];
         put_string(&mut all[0], 3, b"key", Some(TimeMs(5)), b"value");
         put_delete(&mut all[1], 0, b"key");
         put_expire(&mut all[2], 15, b"key", None);
@@ -405,6 +425,11 @@ mod tests {
         put_swap(&mut all[9], 2, 3);
         put_set_add(&mut all[10], 0, b"key", [&b"m"[..], &b"n"[..]].into_iter());
         put_set_remove(&mut all[11], 0, b"key", [&b"m"[..]].into_iter());
+        put_list_push(&mut all[12], 0, b"key", End::Back, [&b"a"[..], &b"b"[..]].into_iter());
+        put_list_trim(&mut all[13], 0, b"key", 1, 300);
+        put_list_set(&mut all[14], 0, b"key", 5, b"c");
+        put_list_insert(&mut all[15], 0, b"key", 5, b"d");
+        put_list_remove(&mut all[16], 0, b"key", &[0, 1, 700]);
         all.extend(sorted_set::tests::one_of_each());
         all.extend(stream::one_of_each());
         all

@@ -23,6 +23,7 @@ pub struct Keyspace {
     listener: OnceLock<Arc<dyn Listener>>,
     /// See [`Keyspace::set_stream_limits`]: entries and bytes.
     stream_limits: [AtomicU64; 2],
+    arrivals: AtomicU64,
 }
 
 impl Keyspace {
@@ -41,6 +42,7 @@ impl Keyspace {
             interests: AtomicU32::new(Interests::NONE.bits()),
             listener: OnceLock::new(),
             stream_limits: [standard.entry_count_max, standard.bytes_max].map(AtomicU64::new),
+            arrivals: AtomicU64::new(1),
         }
     }
 
@@ -53,6 +55,11 @@ impl Keyspace {
     /// Says whether what has ended stays.
     pub fn set_keeps_ended(&self, keeps: bool) {
         self.keeps_ended.store(keeps, Ordering::Relaxed);
+    }
+
+    /// A number higher than all before it, for who comes to wait.
+    pub(crate) fn next_arrival(&self) -> u64 {
+        self.arrivals.fetch_add(1, Ordering::Relaxed)
     }
 
     /// What the listener wants to hear of. One relaxed load.

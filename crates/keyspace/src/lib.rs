@@ -12,6 +12,7 @@ pub mod hash;
 pub mod hasher;
 pub mod index;
 pub mod keyspace;
+pub mod list;
 pub mod live;
 mod packed;
 pub mod partition;
@@ -25,6 +26,7 @@ pub mod stream;
 pub mod table;
 pub mod tx;
 pub mod value;
+pub mod waiting;
 
 pub use access::AccessClock;
 pub use entry::{Home, STRING_BYTES_MAX};

@@ -14,6 +14,7 @@
 //! fields that end; `live` counts a home exactly while an entry points at it.
 
 mod collection;
+mod list;
 mod set;
 mod sorted_set;
 mod stream;
@@ -27,6 +28,7 @@ use crate::live::LiveBytes;
 use crate::spilled::Image;
 use crate::table::Place;
 use crate::value::{Kind, Value, as_integer};
+use crate::waiting::Waiting;
 use base::{DB_COUNT, PartitionId, Reader, TimeMs, Truncated, Version};
 use journal::{Journal, Position, RecordHead, RecordKind, Reserve};
 use std::collections::BTreeSet;
@@ -119,6 +121,8 @@ pub struct Partition {
     ended: EndedCounts,
     /// End of the last batch in the journal: what a reply that looked here reveals.
     pub revealed: Position,
+    /// Who waits for its keys.
+    pub waiting: Waiting,
 }
 
 /// Whether something that ends at `expires` has ended at `now`.
@@ -207,6 +211,7 @@ impl Partition {
             garbage: Vec::new(),
             ended: EndedCounts::default(),
             revealed: Position::ZERO,
+            waiting: Waiting::default(),
         }
     }
 
@@ -338,6 +343,7 @@ impl Partition {
             Effect::HashSet { key, fields } => self.hash_set(db, key, fields, stamp)?,
             Effect::HashDelete { key, fields } => self.hash_delete(db, key, fields, stamp),
             Effect::HashExpire { key, fields } => self.hash_expire(db, key, fields, stamp),
+            Effect::List { key, change } => self.list_change(db, key, change, stamp),
             Effect::Set { key, change } => self.set_change(db, key, change, stamp)?,
             Effect::SortedSet { key, change } => self.change_sorted_set(db, key, change, stamp)?,
             Effect::Stream { key, change } => self.change_stream(db, key, change, stamp)?,

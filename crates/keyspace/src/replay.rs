@@ -81,6 +81,7 @@ impl Partition {
         | Effect::HashSet { key, .. }
         | Effect::HashDelete { key, .. }
         | Effect::HashExpire { key, .. }
+        | Effect::List { key, .. }
         | Effect::Set { key, .. }
         | Effect::SortedSet { key, .. }
         | Effect::Stream { key, .. }) = effect

@@ -17,6 +17,7 @@
 //! Invariants: a transaction sees and changes only partitions it locked; all its changes carry one version per
 //! partition; what `commit` journals is what was applied, whole.
 
+mod list;
 mod set;
 mod sorted_set;
 mod stream;
@@ -31,7 +32,8 @@ use crate::keyspace::Keyspace;
 use crate::partition::{Applied, EndedCounts, Ending, Garbage, Partition, Stamp, has_ended};
 use crate::spilled::{self, Spilled};
 use crate::table::Place;
-use crate::value::{Kind, Value};
+use crate::value::{Kind, Value, as_integer};
+use crate::waiting::Ready;
 use base::codec::{put_bytes, put_varint};
 use base::number::{NumberText, format_i64};
 use base::{DbId, PartitionId, Reader, TimeMs};
@@ -42,6 +44,7 @@ use std::ops::ControlFlow;
 
 mod events;
 mod several;
+mod waiting;
 
 pub use several::KeyState;
 
@@ -55,7 +58,7 @@ pub enum Stop {
 }
 
 /// A string value as a command sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Str<'a> {
     /// Its bytes.
     Bytes(&'a [u8]),
@@ -82,7 +85,19 @@ impl std::ops::Deref for StrBytes<'_> {
     }
 }
 
+impl AsRef<[u8]> for StrBytes<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl<'a> Str<'a> {
+    /// The string with these bytes: an integer where they are its canonical decimal form.
+    #[inline]
+    pub fn of(bytes: &'a [u8]) -> Self {
+        as_integer(bytes).map_or(Str::Bytes(bytes), Str::Int)
+    }
+
     /// The string's bytes.
     pub fn bytes(self) -> StrBytes<'a> {
         match self {
@@ -113,7 +128,7 @@ struct Part<'a> {
 }
 
 /// What a transaction left in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// End of everything its reply reveals, own batch or another's before it.
     pub revealed: Position,
@@ -121,6 +136,8 @@ pub struct Committed {
     pub wrote: bool,
     /// What was looked up.
     pub lookups: Lookups,
+    /// Keys that changed while somebody waited for them: their queues are to be served.
+    pub ready: Vec<Ready>,
 }
 
 /// How often keys were looked up.
@@ -156,6 +173,8 @@ pub struct Tx<'a> {
     /// Whether a key that is looked for in vain is news.
     hears_misses: bool,
     told: Vec<Told>,
+    /// Keys that changed while somebody waited for them.
+    ready: Vec<Ready>,
 }
 
 /// Before this nothing ends: ends are later.
@@ -212,6 +231,7 @@ impl<'a> Tx<'a> {
             interests: keyspace.interests(),
             hears_misses: false,
             told: Vec::new(),
+            ready: Vec::new(),
         }
     }
 
@@ -467,7 +487,10 @@ impl<'a> Tx<'a> {
     /// Encodes one effect and applies what was encoded.
     fn change(&mut self, key: &[u8], encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
         let part = self.part_of(key);
-        if self.interests.any() { self.change_heard(part, key, encode) } else { self.change_in(part, encode) }
+        let applied =
+            if self.interests.any() { self.change_heard(part, key, encode) } else { self.change_in(part, encode) };
+        self.signal(part, key);
+        applied
     }
 
     fn change_in(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
@@ -496,6 +519,7 @@ impl<'a> Tx<'a> {
         let place = guard.put_string(db, key, expires, value, &stamp);
         *effect_count += 1;
         *single_put = (*effect_count == 1).then_some((db, place));
+        self.signal(part, key);
     }
 
     /// Removes `key`. Returns whether it was there.
@@ -591,6 +615,7 @@ impl<'a> Tx<'a> {
             let db = self.parts[part].guard.physical(self.db);
             if !self.parts[part].guard.index(db).is_empty() {
                 self.change_in(part, effect::put_flush);
+                self.signal_all(part, self.db);
             }
         }
     }
@@ -600,6 +625,8 @@ impl<'a> Tx<'a> {
         self.ensure_all();
         for part in 0..self.parts.len() {
             self.change_in(part, |out, _| effect::put_swap(out, one.0, other.0));
+            self.signal_all(part, one);
+            self.signal_all(part, other);
         }
     }
 
@@ -682,7 +709,7 @@ impl<'a> Tx<'a> {
             self.let_hear(revealed);
         }
         self.give_back();
-        Committed { revealed, wrote, lookups: self.lookups }
+        Committed { revealed, wrote, lookups: self.lookups, ready: std::mem::take(&mut self.ready) }
     }
 
     fn commit_changes(&mut self) {

@@ -3,6 +3,7 @@
 //! Also their images: the bytes from which a value is rebuilt whole, in the journal and in checkpoints.
 
 use crate::hash::Hash;
+use crate::list::List;
 use crate::set::Set;
 use crate::sorted_set::SortedSet;
 use crate::stream::Stream;
@@ -16,6 +17,8 @@ pub enum Kind {
     String = 0,
     /// Fields with values.
     Hash = 1,
+    /// Elements in an order of their own.
+    List = 2,
     /// Members, each once.
     Set = 3,
     /// Members in the order of their scores.
@@ -30,6 +33,7 @@ impl Kind {
         match self {
             Kind::String => "string",
             Kind::Hash => "hash",
+            Kind::List => "list",
             Kind::Set => "set",
             Kind::SortedSet => "zset",
             Kind::Stream => "stream",
@@ -41,6 +45,7 @@ impl Kind {
         match number {
             0 => Some(Kind::String),
             1 => Some(Kind::Hash),
+            2 => Some(Kind::List),
             3 => Some(Kind::Set),
             4 => Some(Kind::SortedSet),
             5 => Some(Kind::Stream),
@@ -60,6 +65,8 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// A hash.
     Hash(Hash),
+    /// A list.
+    List(List),
     /// A set.
     Set(Set),
     /// A sorted set.
@@ -76,6 +83,7 @@ impl Value {
         match kind {
             Kind::String => Value::Bytes(Vec::new()),
             Kind::Hash => Value::Hash(Hash::new()),
+            Kind::List => Value::List(List::new()),
             Kind::Set => Value::Set(Set::new()),
             Kind::SortedSet => Value::SortedSet(SortedSet::new()),
             Kind::Stream => Value::Stream(Box::default()),
@@ -87,6 +95,7 @@ impl Value {
         match self {
             Value::Bytes(_) => Kind::String,
             Value::Hash(_) => Kind::Hash,
+            Value::List(_) => Kind::List,
             Value::Set(_) => Kind::Set,
             Value::SortedSet(_) => Kind::SortedSet,
             Value::Stream(_) => Kind::Stream,
@@ -99,17 +108,19 @@ impl Value {
             + match self {
                 Value::Bytes(bytes) => bytes.capacity(),
                 Value::Hash(hash) => hash.bytes(),
+                Value::List(list) => list.bytes(),
                 Value::Set(set) => set.bytes(),
                 Value::SortedSet(set) => set.bytes(),
                 Value::Stream(stream) => stream.bytes(),
             }
     }
 
-    /// Elements whose freeing takes time of its own: 1 for a string.
+    /// Parts whose freeing takes time of its own: 1 for a string.
     pub fn element_count(&self) -> usize {
         match self {
             Value::Bytes(_) => 1,
             Value::Hash(hash) => hash.len(),
+            Value::List(list) => list.chunk_count(),
             Value::Set(set) => set.len(),
             Value::SortedSet(set) => set.len(),
             Value::Stream(stream) => stream.part_count(),
@@ -121,6 +132,7 @@ impl Value {
         match self {
             Value::Bytes(_) | Value::Stream(_) => false,
             Value::Hash(hash) => hash.is_empty(),
+            Value::List(list) => list.is_empty(),
             Value::Set(set) => set.is_empty(),
             Value::SortedSet(set) => set.is_empty(),
         }
@@ -131,6 +143,7 @@ impl Value {
         match self {
             Value::Bytes(bytes) => out.extend_from_slice(bytes),
             Value::Hash(hash) => hash.encode(out),
+            Value::List(list) => list.encode(out),
             Value::Set(set) => set.encode(out),
             Value::SortedSet(set) => set.encode(out),
             Value::Stream(stream) => stream.encode(out),
@@ -145,6 +158,7 @@ impl Value {
         Ok(match kind {
             Kind::String => Value::Bytes(image.to_vec()),
             Kind::Hash => Value::Hash(Hash::decode(image).map_err(|_| Truncated)?),
+            Kind::List => Value::List(List::decode(image)?),
             Kind::Set => Value::Set(Set::decode(image)?),
             Kind::SortedSet => Value::SortedSet(SortedSet::decode(image).map_err(|_| Truncated)?),
             Kind::Stream => Value::Stream(Box::new(Stream::decode(image)?)),

@@ -18,6 +18,7 @@ use crate::serve::Server;
 use crate::statistics::{Counter, Finished, Timer};
 use commands::host::Unblock;
 use commands::run::{self, Engine, Moment, Ran, Resolved, Scratch};
+use commands::waiting::{self, Outcome, Waiter};
 use commands::within::{Inner, Observer, Origin};
 use commands::{Await, Flags, Flow, Keys, Scope, Session, table};
 use journal::Position;
@@ -388,6 +389,9 @@ impl<S: Stream> Connection<S> {
                     if !self.scratch.garbage.is_empty() {
                         server.node.discard(std::mem::take(&mut self.scratch.garbage));
                     }
+                    if !self.scratch.ready.is_empty() {
+                        self.serve_waiters(moment).await;
+                    }
                     return Ok(flow);
                 }
                 Ran::Queued => {
@@ -403,6 +407,23 @@ impl<S: Stream> Connection<S> {
                     }
                     self.restart(moment);
                 }
+            }
+        }
+    }
+
+    /// Serves those who wait for keys that the last command made ready.
+    #[cold]
+    async fn serve_waiters(&mut self, moment: &Moment) {
+        let server = Arc::clone(&self.server);
+        loop {
+            let (keyspace, journal) = (&server.node.keyspace, &server.node.journal);
+            let engine = Engine { keyspace, journal, host: server.host(), observer: &() };
+            let wanted = waiting::serve(engine, moment, &mut self.scratch);
+            server.node.discard(std::mem::take(&mut self.scratch.garbage));
+            let Some(wanted) = wanted else { break };
+            if let Err(error) = server.node.fetch(wanted).await {
+                tracing::error!(%error, "a spilled value that a blocked client waits for cannot be read back");
+                self.scratch.ready.remove(0);
             }
         }
     }
@@ -490,6 +511,10 @@ impl<S: Stream> Connection<S> {
     /// Does what a handler could not, and writes its reply.
     async fn await_for(&mut self, what: Await) -> Result<Option<End>, End> {
         let server = Arc::clone(&self.server);
+        let _queued = match &what {
+            Await::Keys(waiter) => Some(Queued { server: &server, waiter }),
+            _ => None,
+        };
         let written = self.session.written;
         self.flush().await?;
         match what {
@@ -515,6 +540,7 @@ impl<S: Stream> Connection<S> {
                     Reply::new(&mut self.out, self.session.protocol).integer(0);
                 }
             }
+            Await::Keys(ref waiter) => self.wait_for_keys(waiter).await?,
             Await::Checkpoint => {
                 let node = Arc::clone(&server.node);
                 let saved = tokio::task::spawn_blocking(move || node.checkpoint_now()).await;
@@ -534,6 +560,27 @@ impl<S: Stream> Connection<S> {
             }
         }
         Ok(None)
+    }
+
+    /// Waits until whoever changes a key has run the waiting command, and takes its reply over.
+    async fn wait_for_keys(&mut self, waiter: &Waiter) -> Result<(), End> {
+        let client = Arc::clone(&self.client);
+        let ended = self.unless_killed(client.blocked(within(waiter.timeout_ms(), waiter.served()))).await?;
+        let (outcome, how) = match ended {
+            Ok(Some(outcome)) => (Some(outcome), Unblock::Timeout),
+            Ok(None) => (waiter.leave().await, Unblock::Timeout),
+            Err(how) => (waiter.leave().await, how),
+        };
+        match (outcome, how) {
+            (Some(Outcome { reply, revealed, written }), _) => {
+                self.out.extend_from_slice(&reply);
+                self.revealed = self.revealed.max(revealed);
+                self.session.written = self.session.written.max(written);
+            }
+            (None, Unblock::Timeout) => Reply::new(&mut self.out, self.session.protocol).null_array(),
+            (None, Unblock::Error) => self.reply_error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+        }
+        Ok(())
     }
 
     fn check_output_limit(&self) -> Result<(), End> {
@@ -632,6 +679,18 @@ impl<S: Stream> Connection<S> {
         if self.input.capacity() - self.input.len() < wanted {
             self.input.reserve(wanted.max(READ_BYTES));
         }
+    }
+}
+
+/// A waiter of a connection, which is in no queue any more when the connection goes on or ends.
+struct Queued<'a> {
+    server: &'a Server,
+    waiter: &'a Waiter,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.waiter.withdraw(&self.server.node.keyspace);
     }
 }
 

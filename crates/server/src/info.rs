@@ -127,6 +127,9 @@ fn server(facts: &Facts<'_>, out: &mut String) {
 
 fn clients(facts: &Facts<'_>, out: &mut String) {
     let (clients, pause) = (facts.host.clients.totals(), facts.host.clients.pause_now());
+    let keyspace = &facts.host.node.keyspace;
+    let waited = keyspace.ids().map(|id| keyspace.lock(id).waiting.key_counts());
+    let (waited_count, or_gone_count) = waited.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
     let now_ms = facts.host.wall_us() / 1000;
     let actions = pause.map_or("none", |pause| match pause.mode {
         PauseMode::Write => "write",
@@ -144,8 +147,8 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
         "watching_clients": clients.watching,
         "clients_in_timeout_table": 0,
         "total_watched_keys": clients.watched_count,
-        "total_blocking_keys": 0,
-        "total_blocking_keys_on_nokey": 0,
+        "total_blocking_keys": waited_count,
+        "total_blocking_keys_on_nokey": or_gone_count,
         "paused_reason": if pause.is_some() { "client_pause" } else { "none" },
         "paused_actions": actions,
         "paused_timeout_milliseconds": pause.map_or(0, |pause| (pause.until.0 - now_ms).max(0)),

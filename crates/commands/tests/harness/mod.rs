@@ -12,7 +12,7 @@ pub use host::TestHost;
 
 use base::DbId;
 use commands::run::{Engine, Moment, Ran, Resolved, Scratch, resolve, run};
-use commands::{Flow, Host, Session};
+use commands::{Flow, Host, Session, waiting};
 use env::Clock;
 use journal::{Journal, Options, Position, Record, SEGMENT_BYTES_MIN, SyncMode};
 use keyspace::access::AccessClock;
@@ -148,7 +148,10 @@ impl Node {
             let mut reply = Vec::new();
             let engine = Engine { keyspace: &self.keyspace, journal: &self.journal, host: &self.host, observer: &() };
             match run(engine, resolved, session, args, &moment, &mut reply, &mut self.scratch) {
-                Ran::Done { flow, .. } => return Answer { reply, flow },
+                Ran::Done { flow, .. } => {
+                    self.serve_waiters(&moment);
+                    return Answer { reply, flow };
+                }
                 Ran::Queued => return Answer { reply, flow: Flow::Done },
                 Ran::Spilled(missing) => {
                     assert!(reply.is_empty(), "a command that is run anew has said nothing");
@@ -160,6 +163,17 @@ impl Node {
             }
         }
         panic!("{args:?} asks for spilled values for ever");
+    }
+
+    /// Serves who waits for what a command made ready, as the connection does.
+    fn serve_waiters(&mut self, moment: &Moment) {
+        loop {
+            let engine = Engine { keyspace: &self.keyspace, journal: &self.journal, host: &self.host, observer: &() };
+            let Some(missing) = waiting::serve(engine, moment, &mut self.scratch) else { break };
+            for wanted in &missing {
+                self.fetch(wanted);
+            }
+        }
     }
 
     fn fetch(&self, wanted: &keyspace::Spilled) {
