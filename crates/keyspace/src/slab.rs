@@ -1,5 +1,5 @@
 //! Where the blocks of entries come from: slabs of equal blocks, owned by one index and cut from a pool that all
-//! indexes share.
+//! indexes share. Tables take slabs from it whole.
 //!
 //! A general allocator keeps a block that another thread frees until the thread that made it allocates again.
 //! Entries are made by connections and spilled by a timer, so that memory would come back late or never. Here
@@ -20,9 +20,6 @@
 //!
 //! Deliberately not here: what lies in a block, locks but the pool's, moving blocks together.
 //!
-//! Regions may be in huge pages while memory grows, which is faster. The first slab of a region that is given back
-//! to the operating system ends that: the kernel would fill the hole again.
-//!
 //! Invariants: a slab is in exactly one list, `partial` of its class while it has room, else `full`; a slab without
 //! a used block is in neither, but in the pool. Slabs of equal blocks found by address: Bonwick, "The Slab
 //! Allocator", USENIX 1994; Leijen et al., "Mimalloc", 2019.
@@ -31,10 +28,10 @@
 
 use parking_lot::Mutex;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
-const SLAB_BYTES: usize = 8 << 10;
+/// Bytes of a slab, and what its address is a multiple of.
+pub const SLAB_BYTES: usize = 8 << 10;
 const REGION_BYTES: usize = 4 << 20;
 const HEAD_BYTES: usize = size_of::<Head>();
 const ROOM_BYTES: usize = SLAB_BYTES - HEAD_BYTES;
@@ -127,13 +124,6 @@ impl Slab {
         Slab(unsafe { NonNull::new_unchecked(head.cast()) })
     }
 
-    /// The start of the region that it was cut from.
-    fn region(self) -> NonNull<u8> {
-        let region = self.0.as_ptr().map_addr(|address| address & !(REGION_BYTES - 1));
-        // SAFETY: regions start at no address below REGION_BYTES, so the result is not null.
-        unsafe { NonNull::new_unchecked(region.cast()) }
-    }
-
     #[inline]
     fn block(self, offset: u16) -> NonNull<u8> {
         // SAFETY: offsets lie within the slab.
@@ -168,8 +158,6 @@ struct Pool {
     /// What of the newest region was not cut yet.
     uncut: Option<Slab>,
     uncut_count: usize,
-    /// Addresses of the regions that must not be in huge pages any more.
-    holed: BTreeSet<usize>,
 }
 
 /// The pool of the process.
@@ -177,7 +165,7 @@ static POOL: Mutex<Pool> = Pool::empty();
 
 impl Pool {
     const fn empty() -> Mutex<Pool> {
-        Mutex::new(Pool { warm: Vec::new(), cold: Vec::new(), uncut: None, uncut_count: 0, holed: BTreeSet::new() })
+        Mutex::new(Pool { warm: Vec::new(), cold: Vec::new(), uncut: None, uncut_count: 0 })
     }
 
     fn take(&mut self) -> Slab {
@@ -201,19 +189,6 @@ impl Pool {
     }
 }
 
-impl Pool {
-    /// Gives the uncut rest of the newest region back: nobody wrote there, but a huge page may reach into it.
-    fn trim(&mut self) {
-        let Some(slab) = self.uncut.filter(|_| self.uncut_count > 0) else { return };
-        let region = slab.region();
-        if self.holed.insert(region.addr().get()) {
-            env::avoid_huge_pages(region, REGION_BYTES);
-            // SAFETY: slabs that were not cut yet are used by nobody, and `init` writes before anyone reads.
-            unsafe { env::give_back_pages(slab.0.cast(), self.uncut_count * SLAB_BYTES) };
-        }
-    }
-}
-
 /// Gives a slab without used blocks to whoever needs one next.
 fn release(pool: &Mutex<Pool>, slab: Slab) {
     let mut locked = pool.lock();
@@ -221,18 +196,32 @@ fn release(pool: &Mutex<Pool>, slab: Slab) {
         locked.warm.push(slab);
         return;
     }
-    let region = slab.region();
-    let is_first = locked.holed.insert(region.addr().get());
-    if is_first {
-        locked.trim();
-    }
-    drop(locked); // Nobody should wait for the system calls.
-    if is_first {
-        env::avoid_huge_pages(region, REGION_BYTES);
-    }
+    drop(locked); // Nobody should wait for the system call.
     // SAFETY: the slab is in no list, so nobody else knows it, and `init` writes its head before anyone reads it.
     unsafe { env::give_back_pages(slab.0.cast(), SLAB_BYTES) };
     pool.lock().cold.push(slab);
+}
+
+/// A slab that is used whole, without head and blocks. Dropping it gives it to the pool, whatever is in it.
+pub struct Whole(Slab);
+
+impl Whole {
+    /// A slab with nothing defined in it. Cost: the pool's lock; a page fault for each page when it is first written.
+    pub fn take() -> Whole {
+        Whole(POOL.lock().take())
+    }
+
+    /// Its [`SLAB_BYTES`] bytes, aligned to as many, which live as long as this does.
+    #[inline(always)]
+    pub fn start(&self) -> NonNull<u8> {
+        self.0.0.cast()
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        release(&POOL, self.0);
+    }
 }
 
 /// The slabs of one index. Dropping it gives all of them to the pool, with whatever is in their blocks.
