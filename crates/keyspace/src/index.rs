@@ -82,6 +82,35 @@ impl Index {
         self.slabs.held_bytes()
     }
 
+    /// Memory that the slabs hold and no entry uses.
+    pub fn idle_bytes(&self) -> usize {
+        self.slabs.idle_bytes()
+    }
+
+    /// Moves the entries of one slab that is little used into others, which gives its memory back. Returns whether
+    /// there was one. Nothing that can be seen of an entry changes but its address.
+    ///
+    /// # Cost
+    /// A lookup and a copy for each of at most dozens of entries, hundreds where they are tiny.
+    pub fn compact(&mut self) -> bool {
+        let Some(blocks) = self.slabs.empty_one() else { return false };
+        for block in blocks {
+            // SAFETY: blocks in use are those of entries in the table.
+            let entry = unsafe { Slot(block.as_ptr() as u64).into_entry() };
+            let is_it = |slot: u64| Slot(slot).address() == block.as_ptr();
+            let place = self.table.find(hash_bytes(entry.key()), is_it).expect("a block in use is an entry's");
+            let block_bytes = entry.block_bytes();
+            let copy = self.slabs.alloc(block_bytes);
+            // SAFETY: the copy is as long, of another block, and the table forgets the old one before it is freed.
+            unsafe {
+                std::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_ptr(), block_bytes);
+                self.table.set(place, Slot(self.table.get(place)).moved_to(copy).0);
+                self.slabs.free(block, block_bytes);
+            }
+        }
+        true
+    }
+
     /// The table, for scans and prefetching.
     pub fn table(&self) -> &Table {
         &self.table
@@ -363,6 +392,36 @@ mod tests {
             index.replace(place, Payload::Spilled { kind: crate::Kind::String, value_bytes: 64 }, &meta(None, 0));
         }
         assert!(index.slab_bytes() * 3 < before, "{} of {before}", index.slab_bytes());
+    }
+
+    #[test]
+    fn compacting_moves_entries_and_changes_nothing_else() {
+        let mut index = Index::default();
+        for number in 0..3_000u32 {
+            let key = number.to_le_bytes();
+            let payload = if number % 5 == 0 { boxed(100) } else { Payload::Inline(&[number as u8; 64]) };
+            index.insert(hash_bytes(&key), &key, payload, &meta((number % 2 == 0).then_some(TimeMs(9)), number));
+        }
+        let is_kept = |number: &u32| number.wrapping_mul(0x9E37_79B9) >> 30 == 0;
+        for number in (0..3_000u32).filter(|number| !is_kept(number)) {
+            let key = number.to_le_bytes();
+            let place = index.find(hash_bytes(&key), &key).expect("present");
+            index.remove(place);
+        }
+        let (before, idle) = (totals(&index), index.idle_bytes());
+        while index.compact() {}
+        assert_eq!(totals(&index)[..4], before[..4]);
+        assert!(index.idle_bytes() * 3 < idle, "{} of {idle}", index.idle_bytes());
+        for number in (0..3_000u32).filter(is_kept) {
+            let key = number.to_le_bytes();
+            let entry = index.entry(index.find(hash_bytes(&key), &key).expect("present"));
+            assert_eq!(entry.meta(), meta((number % 2 == 0).then_some(TimeMs(9)), number));
+            match entry.stored() {
+                Stored::Boxed(value) => assert!(matches!(value, Value::Bytes(bytes) if *bytes == [7; 100])),
+                Stored::Inline(bytes) => assert_eq!(bytes, [number as u8; 64]),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

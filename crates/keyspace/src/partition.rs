@@ -37,6 +37,9 @@ const PATCHED_INLINE_BYTES_MAX: usize = 512;
 /// Elements above which freeing a value is left to another thread.
 const GARBAGE_ELEMENTS_MIN: usize = 64;
 
+/// Part of the memory of entries that may lie unused between them.
+const IDLE_DIVISOR: usize = 8;
+
 /// What a batch brings along for each of its effects.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
@@ -290,6 +293,13 @@ impl Partition {
     /// Heap bytes of all keys, values and tables.
     pub fn used_bytes(&self) -> usize {
         self.dbs.iter().map(|db| db.index.value_bytes() + db.index.table_bytes() + db.deadlines.len() * 40).sum()
+    }
+
+    /// Gives memory back that entries leave unused among them, if it is more than an eighth of what theirs takes; see
+    /// [`Index::compact`]. Returns whether it did.
+    pub fn compact(&mut self) -> bool {
+        let is_sparse = |index: &Index| IDLE_DIVISOR * index.idle_bytes() > index.slab_bytes();
+        self.dbs.iter_mut().any(|db| is_sparse(&db.index) && db.index.compact())
     }
 
     /// Values that were let go of and are better freed elsewhere.

@@ -18,11 +18,14 @@
 //! Classes are multiples of 8 up to 256 bytes; above, whatever lets 30, 29 … 4 blocks fill a slab. Larger blocks go
 //! to the global allocator.
 //!
-//! Deliberately not here: what lies in a block, locks but the pool's, moving blocks together.
+//! Blocks freed at random leave slabs half empty. The owner can have one emptied: it learns which blocks are in use
+//! there and moves them, since only it knows who points at them.
 //!
-//! Invariants: a slab is in exactly one list, `partial` of its class while it has room, else `full`; a slab without
-//! a used block is in neither, but in the pool. Slabs of equal blocks found by address: Bonwick, "The Slab
-//! Allocator", USENIX 1994; Leijen et al., "Mimalloc", 2019.
+//! Deliberately not here: what lies in a block, locks but the pool's, when slabs are emptied.
+//!
+//! Invariants: a slab is in exactly one list, `partial` of its class while it has room, else, or while it is emptied,
+//! `full`; a slab without a used block is in neither, but in the pool. Slabs of equal blocks found by address:
+//! Bonwick, "The Slab Allocator", USENIX 1994; Leijen et al., "Mimalloc", 2019.
 
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
@@ -44,8 +47,10 @@ const DIVIDED_BLOCKS_MAX: usize = 30;
 const DIVIDED_BLOCKS_MIN: usize = 4;
 /// Largest block that comes from a slab.
 const BLOCK_BYTES_MAX: usize = divided_bytes(DIVIDED_BLOCKS_MIN);
+/// Slabs of a class among which one to be emptied is chosen.
+const EMPTIED_CHOICE_MAX: usize = 32;
 /// Free slabs that keep their pages, for the next one who needs a slab.
-const WARM_COUNT_MAX: usize = 16;
+const WARM_COUNT_MAX: usize = 8;
 
 const _: () = assert!(HEAD_BYTES == 32, "blocks of 32 bytes must not straddle cache lines");
 const _: () = assert!(SLAB_BYTES <= 1 << 16, "offsets have 16 bits");
@@ -231,6 +236,7 @@ pub struct Slabs {
     partial: Vec<Link>,
     full: Link,
     slab_count: usize,
+    used_bytes: usize,
 }
 
 impl Default for Slabs {
@@ -241,7 +247,7 @@ impl Default for Slabs {
 
 impl Slabs {
     fn of(pool: &'static Mutex<Pool>) -> Self {
-        Slabs { pool, partial: Vec::new(), full: None, slab_count: 0 }
+        Slabs { pool, partial: Vec::new(), full: None, slab_count: 0, used_bytes: 0 }
     }
 
     /// A block of at least `block_bytes` bytes, aligned to 8, with nothing in it.
@@ -270,6 +276,7 @@ impl Slabs {
             head.free = unsafe { block.cast::<u16>().read() };
         }
         head.used_count += 1;
+        self.used_bytes += usize::from(bytes);
         if head.free == 0 && SLAB_BYTES < usize::from(head.fresh + bytes) {
             self.unlink(slab);
             self.link_full(slab);
@@ -298,6 +305,7 @@ impl Slabs {
         unsafe { block.cast::<u16>().write(head.free) };
         head.free = (block.as_ptr().addr() & (SLAB_BYTES - 1)) as u16;
         head.used_count -= 1;
+        self.used_bytes -= class_bytes(class);
         if head.used_count == 0 {
             self.unlink(slab);
             self.slab_count -= 1;
@@ -311,6 +319,57 @@ impl Slabs {
     /// Memory held, used or not, larger blocks not counted.
     pub fn held_bytes(&self) -> usize {
         self.slab_count * SLAB_BYTES
+    }
+
+    /// Memory held in slabs of which no block uses it.
+    pub fn idle_bytes(&self) -> usize {
+        self.held_bytes() - self.used_bytes
+    }
+
+    /// Picks a slab at most three quarters used whose blocks fit into others, and lists them. [`Slabs::alloc`] takes nothing
+    /// from it any more: the caller must move every block and free the old one, which gives the slab to the pool.
+    ///
+    /// # Cost
+    /// A look at [`EMPTIED_CHOICE_MAX`] slabs of each class at most, and at each block of the one that is picked.
+    pub fn empty_one(&mut self) -> Option<Vec<NonNull<u8>>> {
+        let (class, slab) = (0..self.partial.len()).find_map(|class| Some((class, self.sparsest(class)?)))?;
+        self.unlink(slab);
+        self.link_full(slab); // Blocks are never taken from there.
+        // SAFETY: the slab is ours, and no other reference to its head is alive.
+        let head = unsafe { slab.head() };
+        let mut offsets: Vec<u16> = (HEAD_BYTES as u16..head.fresh).step_by(class_bytes(class)).collect();
+        let mut free = head.free;
+        let mut freed = Vec::with_capacity(offsets.len() - usize::from(head.used_count));
+        while free != 0 {
+            freed.push(free);
+            // SAFETY: a freed block starts with the offset of the next, written by `free`.
+            free = unsafe { slab.block(free).cast::<u16>().read() };
+        }
+        freed.sort_unstable();
+        offsets.retain(|offset| freed.binary_search(offset).is_err());
+        assert!(offsets.len() == usize::from(head.used_count), "each block is used or free");
+        Some(offsets.into_iter().map(|offset| slab.block(offset)).collect())
+    }
+
+    /// Of the slabs of `class` that have room and are looked at, the one with the fewest blocks in use, if it is worth
+    /// emptying and the others have room for its blocks.
+    fn sparsest(&self, class: usize) -> Option<Slab> {
+        let capacity = ROOM_BYTES / class_bytes(class);
+        let (mut following, mut sparsest, mut room) = (self.partial[class], None, 0);
+        for _ in 0..EMPTIED_CHOICE_MAX {
+            let Some(slab) = following else { break };
+            // SAFETY: slabs in the lists are ours, and no other reference to this head is alive.
+            let head = unsafe { slab.head() };
+            let used_count = usize::from(head.used_count);
+            room += capacity - used_count;
+            if sparsest.is_none_or(|(_, least)| used_count < least) {
+                sparsest = Some((slab, used_count));
+            }
+            following = head.next;
+        }
+        let (slab, used_count) = sparsest?;
+        // `room` has the free blocks of the slab itself in it.
+        (used_count * 4 <= capacity * 3 && capacity <= room).then_some(slab)
     }
 
     #[cold]
@@ -492,6 +551,31 @@ mod tests {
             }
             assert_eq!(slabs.held_bytes(), 0);
         }
+    }
+
+    #[test]
+    fn sparse_slabs_are_emptied_until_little_is_idle() {
+        let (mut slabs, mut state) = (Slabs::default(), 5);
+        let mut held: Vec<Filled> = (0..5_000).map(|number| fill(&mut slabs, 96, number as u8)).collect();
+        for left in (1_500..5_000).rev() {
+            let victim = held.swap_remove(next(&mut state) as usize % (left + 1));
+            check_and_free(&mut slabs, victim);
+        }
+        assert!(slabs.held_bytes() < 3 * slabs.idle_bytes(), "what is left is scattered");
+        while let Some(blocks) = slabs.empty_one() {
+            let before = slabs.held_bytes();
+            for block in blocks {
+                let at = held.iter().position(|filled| filled.block == block).expect("a block in use");
+                let moved = fill(&mut slabs, 96, held[at].fill);
+                check_and_free(&mut slabs, std::mem::replace(&mut held[at], moved));
+            }
+            assert_eq!(slabs.held_bytes(), before - SLAB_BYTES);
+        }
+        assert!(slabs.idle_bytes() * 8 < slabs.held_bytes(), "{} of {}", slabs.idle_bytes(), slabs.held_bytes());
+        for filled in held {
+            check_and_free(&mut slabs, filled);
+        }
+        assert_eq!((slabs.held_bytes(), slabs.idle_bytes()), (0, 0));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use std::time::Duration;
 const BUCKETS_PER_LOCK: usize = 32;
 /// Bytes of a block, and of a write. What the buffer takes stays with the allocator between checkpoints.
 const BLOCK_BYTES: usize = 64 << 10;
-const WRITE_BYTES: usize = 256 << 10;
+const WRITE_BYTES: usize = 64 << 10;
 /// How often the housekeeper looks whether there is something to do.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
