@@ -63,7 +63,9 @@ impl<T: Copy> Chunk<T> {
             }
             Chunk::Small(items) => {
                 let mut chunk = WholeChunk { memory: Whole::take(), len: 0, items: std::marker::PhantomData };
-                items.iter().for_each(|item| chunk.push(*item));
+                for item in items.iter() {
+                    chunk.push(*item);
+                }
                 chunk.push(item);
                 *self = Chunk::Whole(chunk);
             }

@@ -21,6 +21,8 @@ pub struct Index {
     slabs: Slabs,
     /// Keys that have an end of life.
     expiring_count: usize,
+    /// Keys whose value lies in the journal only.
+    spilled_count: usize,
     /// Keys that own memory outside of the slabs.
     apart_count: usize,
     /// Heap bytes of the blocks and the boxed values behind them.
@@ -33,6 +35,10 @@ fn weight(entry: &Entry) -> usize {
         Stored::Inline(_) | Stored::Int(_) | Stored::Spilled => 0,
     };
     slab::taken_bytes(entry.block_bytes()) + boxed
+}
+
+fn is_spilled(entry: &Entry) -> bool {
+    matches!(entry.stored(), Stored::Spilled)
 }
 
 fn owns_apart(entry: &Entry) -> bool {
@@ -65,6 +71,11 @@ impl Index {
     /// Number of keys that have an end of life.
     pub fn expiring_count(&self) -> usize {
         self.expiring_count
+    }
+
+    /// Number of keys whose value lies in the journal only.
+    pub fn spilled_count(&self) -> usize {
+        self.spilled_count
     }
 
     /// Heap bytes of blocks and boxed values.
@@ -173,6 +184,7 @@ impl Index {
         // SAFETY: the block is as large as asked for, and the slabs give it to nobody else until it is freed.
         let entry = unsafe { Entry::build(key, payload, meta, |block_bytes| self.slabs.alloc(block_bytes)) };
         self.expiring_count += usize::from(meta.expires.is_some());
+        self.spilled_count += usize::from(is_spilled(&entry));
         self.apart_count += usize::from(owns_apart(&entry));
         self.value_bytes += weight(&entry);
         Slot::own(entry, meta.access)
@@ -182,6 +194,7 @@ impl Index {
     #[inline]
     fn discount(&mut self, entry: &Entry) {
         self.expiring_count -= usize::from(entry.expires().is_some());
+        self.spilled_count -= usize::from(is_spilled(entry));
         self.apart_count -= usize::from(owns_apart(entry));
         self.value_bytes -= weight(entry);
     }
@@ -391,6 +404,7 @@ mod tests {
             let place = index.find(hash_bytes(&key), &key).expect("present");
             index.replace(place, Payload::Spilled { kind: crate::Kind::String, value_bytes: 64 }, &meta(None, 0));
         }
+        assert_eq!(index.spilled_count(), index.len());
         assert!(index.slab_bytes() * 3 < before, "{} of {before}", index.slab_bytes());
     }
 

@@ -312,6 +312,11 @@ impl Partition {
         !self.garbage.is_empty()
     }
 
+    /// Keys whose value lies in the journal only, those included that have ended.
+    pub fn spilled_count(&self) -> usize {
+        self.dbs.iter().map(|db| db.index.spilled_count()).sum()
+    }
+
     /// Live bytes per journal segment, summed over the databases: `each(segment, bytes)`.
     pub fn each_live(&self, mut each: impl FnMut(u32, u64)) {
         for db in &self.dbs {
