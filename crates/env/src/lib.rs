@@ -18,5 +18,5 @@ mod real;
 pub use clock::{Clock, RealClock};
 pub use disk::{DirLock, Disk, File, LockError, ReadMode, write_whole};
 pub use entropy::{Entropy, RealEntropy};
-pub use pages::{avoid_huge_pages, give_back_pages, take_pages};
+pub use pages::{give_back_pages, take_pages};
 pub use real::RealDisk;

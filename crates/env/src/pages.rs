@@ -12,7 +12,8 @@ use std::ptr::NonNull;
 /// Takes `layout.size()` bytes of zeros that start at a multiple of `layout.align()`. They are never taken back
 /// whole, and cost nothing until they are written. `None` when the system has no more.
 ///
-/// They may come in huge pages, which is faster, until [`avoid_huge_pages`] says otherwise.
+/// They come in small pages: the kernel fills holes in memory that it may turn into huge pages, so that what is given
+/// back would not stay so, and the first write into a huge page clears 2 MiB while its writer waits.
 ///
 /// # Cost
 /// Two system calls; addresses, but no memory, for `layout.align()` bytes more.
@@ -29,7 +30,7 @@ pub fn take_pages(layout: Layout) -> Option<NonNull<u8>> {
     let start = mapped.ok()?.cast::<u8>();
     let start = NonNull::new(start.wrapping_add(start.align_offset(layout.align())))?;
     // SAFETY: this advice changes no contents.
-    unsafe { advise(start, layout.size(), Advice::LinuxHugepage) };
+    unsafe { advise(start, layout.size(), Advice::LinuxNoHugepage) };
     Some(start)
 }
 
@@ -47,16 +48,6 @@ pub fn take_pages(layout: Layout) -> Option<NonNull<u8>> {
 pub unsafe fn give_back_pages(start: NonNull<u8>, bytes: usize) {
     // SAFETY: the caller vouches that nobody needs the contents.
     unsafe { advise(start, bytes, Advice::LinuxDontNeed) }
-}
-
-/// Asks that the `bytes` bytes at `start`, in whole pages, be kept in small pages, so that pages given back of
-/// them stay given back: the kernel fills holes in memory that it may turn into huge pages.
-///
-/// # Cost
-/// One system call.
-pub fn avoid_huge_pages(start: NonNull<u8>, bytes: usize) {
-    // SAFETY: this advice changes no contents.
-    unsafe { advise(start, bytes, Advice::LinuxNoHugepage) }
 }
 
 /// # Safety
@@ -83,7 +74,6 @@ mod tests {
         // SAFETY: all accesses are within the memory just taken.
         unsafe {
             start.write_bytes(7, BYTES);
-            avoid_huge_pages(start, BYTES);
             give_back_pages(start, BYTES / 2);
             assert_eq!((start.read(), start.add(BYTES - 1).read()), (0, 7));
             start.write_bytes(9, BYTES);

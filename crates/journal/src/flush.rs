@@ -232,7 +232,9 @@ impl Journal {
         if crate::planted::skips_sync() {
             return Ok(());
         }
+        let start_ns = self.clock.monotonic_ns();
         let synced = segment.file.sync_data();
+        self.sync_clock.note(self.clock.monotonic_ns().saturating_sub(start_ns));
         synced.map_err(|source| self.stop(Error::SyncFailed { file: segment_path(segment.id), source }))
     }
 

@@ -31,6 +31,7 @@ use crate::position::{Position, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentId}
 use crate::record::{BODY_BYTES_MAX, HEAD_BYTES, PreparedHead, RecordHead, RecordKind, record_bytes};
 use crate::recover::{self, NewSegments, Recovered, Replay};
 use crate::segment::{Segment, segment_path};
+use crate::sync_times::SyncClock;
 use crate::tail::{Place, RECORD_BUFFERED_BYTES_MAX, Reserve, Tail, Writer, capacity_for, own_head, write_error};
 use crate::waiters::Waiters;
 
@@ -98,6 +99,7 @@ pub struct Journal {
     content_end: AtomicU64,
     prepare: Mutex<()>,
     pub(crate) syncing: Mutex<()>,
+    pub(crate) sync_clock: SyncClock,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) tail: Mutex<Tail>,
     pub(crate) catalog: Catalog,
@@ -147,6 +149,7 @@ impl Journal {
             content_end: AtomicU64::new(at.to_raw()),
             prepare: Mutex::new(()),
             syncing: Mutex::new(()),
+            sync_clock: SyncClock::default(),
             waiters: Waiters::default(),
             wake: Condvar::new(),
         };

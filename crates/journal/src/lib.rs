@@ -11,6 +11,7 @@
 //! | `tail` | the bytes that are not in the page cache yet |
 //! | `journal` | append and write-through |
 //! | `flush` | group commit, sync modes, the flusher's turns |
+//! | `sync_times` | how many syncs there were and how long they took |
 //! | `waiters` | who waits for the durable frontier |
 //! | `read`, `catalog` | records by position, open files |
 //! | `window` | sequential reading |
@@ -38,6 +39,7 @@ mod record;
 mod recover;
 pub mod repair;
 mod segment;
+mod sync_times;
 mod tail;
 mod waiters;
 mod window;
@@ -58,4 +60,5 @@ pub use read::ReadNow;
 pub use record::{BODY_BYTES_MAX, Damage, HEAD_BYTES, Record, RecordHead, RecordKind, record_bytes};
 pub use recover::{Recovered, Replay, Torn};
 pub use segment::{FORMAT_VERSION, HEADER_BYTES, JOURNAL_DIR, segment_path};
+pub use sync_times::{SYNC_OCTAVES, SyncTimes};
 pub use tail::{RECORD_BUFFERED_BYTES_MAX, RESERVE_PART, Reserve, TAIL_BYTES_MAX};

@@ -527,6 +527,13 @@ impl Slot {
         EntryRef { entry, access_low: (self.0 >> POINTER_BITS) as u16, life: std::marker::PhantomData }
     }
 
+    /// The same entry, after its block was copied to `block`.
+    #[inline]
+    #[must_use]
+    pub fn moved_to(self, block: NonNull<u8>) -> Slot {
+        Slot(block.as_ptr() as u64 | self.0 & !((1 << POINTER_BITS) - 1))
+    }
+
     /// The same entry with another access clock.
     ///
     /// # Safety

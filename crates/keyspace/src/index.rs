@@ -21,6 +21,8 @@ pub struct Index {
     slabs: Slabs,
     /// Keys that have an end of life.
     expiring_count: usize,
+    /// Keys whose value lies in the journal only.
+    spilled_count: usize,
     /// Keys that own memory outside of the slabs.
     apart_count: usize,
     /// Heap bytes of the blocks and the boxed values behind them.
@@ -33,6 +35,10 @@ fn weight(entry: &Entry) -> usize {
         Stored::Inline(_) | Stored::Int(_) | Stored::Spilled => 0,
     };
     slab::taken_bytes(entry.block_bytes()) + boxed
+}
+
+fn is_spilled(entry: &Entry) -> bool {
+    matches!(entry.stored(), Stored::Spilled)
 }
 
 fn owns_apart(entry: &Entry) -> bool {
@@ -67,6 +73,11 @@ impl Index {
         self.expiring_count
     }
 
+    /// Number of keys whose value lies in the journal only.
+    pub fn spilled_count(&self) -> usize {
+        self.spilled_count
+    }
+
     /// Heap bytes of blocks and boxed values.
     pub fn value_bytes(&self) -> usize {
         self.value_bytes
@@ -80,6 +91,35 @@ impl Index {
     /// Memory that the slabs of the blocks hold, used or not.
     pub fn slab_bytes(&self) -> usize {
         self.slabs.held_bytes()
+    }
+
+    /// Memory that the slabs hold and no entry uses.
+    pub fn idle_bytes(&self) -> usize {
+        self.slabs.idle_bytes()
+    }
+
+    /// Moves the entries of one slab that is little used into others, which gives its memory back. Returns whether
+    /// there was one. Nothing that can be seen of an entry changes but its address.
+    ///
+    /// # Cost
+    /// A lookup and a copy for each of at most dozens of entries, hundreds where they are tiny.
+    pub fn compact(&mut self) -> bool {
+        let Some(blocks) = self.slabs.empty_one() else { return false };
+        for block in blocks {
+            // SAFETY: blocks in use are those of entries in the table.
+            let entry = unsafe { Slot(block.as_ptr() as u64).into_entry() };
+            let is_it = |slot: u64| Slot(slot).address() == block.as_ptr();
+            let place = self.table.find(hash_bytes(entry.key()), is_it).expect("a block in use is an entry's");
+            let block_bytes = entry.block_bytes();
+            let copy = self.slabs.alloc(block_bytes);
+            // SAFETY: the copy is as long, of another block, and the table forgets the old one before it is freed.
+            unsafe {
+                std::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_ptr(), block_bytes);
+                self.table.set(place, Slot(self.table.get(place)).moved_to(copy).0);
+                self.slabs.free(block, block_bytes);
+            }
+        }
+        true
     }
 
     /// The table, for scans and prefetching.
@@ -144,6 +184,7 @@ impl Index {
         // SAFETY: the block is as large as asked for, and the slabs give it to nobody else until it is freed.
         let entry = unsafe { Entry::build(key, payload, meta, |block_bytes| self.slabs.alloc(block_bytes)) };
         self.expiring_count += usize::from(meta.expires.is_some());
+        self.spilled_count += usize::from(is_spilled(&entry));
         self.apart_count += usize::from(owns_apart(&entry));
         self.value_bytes += weight(&entry);
         Slot::own(entry, meta.access)
@@ -153,6 +194,7 @@ impl Index {
     #[inline]
     fn discount(&mut self, entry: &Entry) {
         self.expiring_count -= usize::from(entry.expires().is_some());
+        self.spilled_count -= usize::from(is_spilled(entry));
         self.apart_count -= usize::from(owns_apart(entry));
         self.value_bytes -= weight(entry);
     }
@@ -362,7 +404,38 @@ mod tests {
             let place = index.find(hash_bytes(&key), &key).expect("present");
             index.replace(place, Payload::Spilled { kind: crate::Kind::String, value_bytes: 64 }, &meta(None, 0));
         }
+        assert_eq!(index.spilled_count(), index.len());
         assert!(index.slab_bytes() * 3 < before, "{} of {before}", index.slab_bytes());
+    }
+
+    #[test]
+    fn compacting_moves_entries_and_changes_nothing_else() {
+        let mut index = Index::default();
+        for number in 0..3_000u32 {
+            let key = number.to_le_bytes();
+            let payload = if number % 5 == 0 { boxed(100) } else { Payload::Inline(&[number as u8; 64]) };
+            index.insert(hash_bytes(&key), &key, payload, &meta((number % 2 == 0).then_some(TimeMs(9)), number));
+        }
+        let is_kept = |number: &u32| number.wrapping_mul(0x9E37_79B9) >> 30 == 0;
+        for number in (0..3_000u32).filter(|number| !is_kept(number)) {
+            let key = number.to_le_bytes();
+            let place = index.find(hash_bytes(&key), &key).expect("present");
+            index.remove(place);
+        }
+        let (before, idle) = (totals(&index), index.idle_bytes());
+        while index.compact() {}
+        assert_eq!(totals(&index)[..4], before[..4]);
+        assert!(index.idle_bytes() * 3 < idle, "{} of {idle}", index.idle_bytes());
+        for number in (0..3_000u32).filter(is_kept) {
+            let key = number.to_le_bytes();
+            let entry = index.entry(index.find(hash_bytes(&key), &key).expect("present"));
+            assert_eq!(entry.meta(), meta((number % 2 == 0).then_some(TimeMs(9)), number));
+            match entry.stored() {
+                Stored::Boxed(value) => assert!(matches!(value, Value::Bytes(bytes) if *bytes == [7; 100])),
+                Stored::Inline(bytes) => assert_eq!(bytes, [number as u8; 64]),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

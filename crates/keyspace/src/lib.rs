@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod checkpoint;
+mod chunk;
 pub mod digest;
 pub mod effect;
 pub mod entry;

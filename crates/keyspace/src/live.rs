@@ -3,12 +3,9 @@
 use crate::entry::Home;
 use journal::Position;
 
-/// Live bytes by segment.
+/// Live bytes by segment, ascending, none of them 0. Segments without any take no memory, whatever their number.
 #[derive(Debug, Default)]
-pub struct LiveBytes {
-    first: u32,
-    bytes: std::collections::VecDeque<u64>,
-}
+pub struct LiveBytes(Vec<(u32, u64)>);
 
 /// The segment that a home lies in.
 pub fn segment_of(home: Home) -> u32 {
@@ -16,44 +13,43 @@ pub fn segment_of(home: Home) -> u32 {
 }
 
 impl LiveBytes {
+    /// Where `segment` is, or belongs. New values lie in the last segment.
+    fn search(&self, segment: u32) -> Result<usize, usize> {
+        match self.0.last() {
+            Some((last, _)) if *last == segment => Ok(self.0.len() - 1),
+            _ => self.0.binary_search_by_key(&segment, |(segment, _)| *segment),
+        }
+    }
+
     /// Counts a home in. Homes that are not known are nobody's segment.
     pub fn add(&mut self, home: Home, bytes: u64) {
-        if !home.is_known() {
+        if !home.is_known() || bytes == 0 {
             return;
         }
-        let segment = segment_of(home);
-        if self.bytes.is_empty() {
-            self.first = segment;
+        match self.search(segment_of(home)) {
+            Ok(at) => self.0[at].1 += bytes,
+            Err(at) => self.0.insert(at, (segment_of(home), bytes)),
         }
-        while segment < self.first {
-            self.bytes.push_front(0);
-            self.first -= 1;
-        }
-        let index = (segment - self.first) as usize;
-        if self.bytes.len() <= index {
-            self.bytes.resize(index + 1, 0);
-        }
-        self.bytes[index] += bytes;
     }
 
     /// Counts a home out that was counted in with the same bytes.
     pub fn remove(&mut self, home: Home, bytes: u64) {
-        if !home.is_known() {
+        if !home.is_known() || bytes == 0 {
             return;
         }
-        let index = (segment_of(home) - self.first) as usize;
-        assert!(bytes <= self.bytes[index], "a home must be counted in before it is counted out");
-        self.bytes[index] -= bytes;
-        while self.bytes.front() == Some(&0) {
-            self.bytes.pop_front();
-            self.first += 1;
+        let at = self.search(segment_of(home)).expect("a home must be counted in before it is counted out");
+        let live = &mut self.0[at].1;
+        assert!(bytes <= *live, "a home must be counted in before it is counted out");
+        *live -= bytes;
+        if *live == 0 {
+            self.0.remove(at);
         }
     }
 
     /// Calls `each(segment, bytes)` for every segment with live bytes.
     pub fn each(&self, each: &mut impl FnMut(u32, u64)) {
-        for (index, bytes) in self.bytes.iter().enumerate().filter(|(_, bytes)| **bytes > 0) {
-            each(self.first + index as u32, *bytes);
+        for (segment, bytes) in &self.0 {
+            each(*segment, *bytes);
         }
     }
 }
@@ -81,5 +77,14 @@ mod tests {
         live.remove(home(9), 10);
         live.add(home(1), 1);
         live.each(&mut |segment, bytes| assert_eq!((segment, bytes), (1, 1)));
+    }
+
+    #[test]
+    fn far_apart_segments_take_no_memory_between_them() {
+        let mut live = LiveBytes::default();
+        for segment in [journal::SegmentId::MAX.0, 1] {
+            live.add(home(segment), 10);
+        }
+        assert!(live.0.capacity() < 16);
     }
 }

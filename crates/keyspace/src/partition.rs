@@ -39,6 +39,9 @@ const PATCHED_INLINE_BYTES_MAX: usize = 512;
 /// Elements above which freeing a value is left to another thread.
 const GARBAGE_ELEMENTS_MIN: usize = 64;
 
+/// Part of the memory of entries that may lie unused between them.
+const IDLE_DIVISOR: usize = 8;
+
 /// What a batch brings along for each of its effects.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
@@ -297,6 +300,13 @@ impl Partition {
         self.dbs.iter().map(|db| db.index.value_bytes() + db.index.table_bytes() + db.deadlines.len() * 40).sum()
     }
 
+    /// Gives memory back that entries leave unused among them, if it is more than an eighth of what theirs takes; see
+    /// [`Index::compact`]. Returns whether it did.
+    pub fn compact(&mut self) -> bool {
+        let is_sparse = |index: &Index| IDLE_DIVISOR * index.idle_bytes() > index.slab_bytes();
+        self.dbs.iter_mut().any(|db| is_sparse(&db.index) && db.index.compact())
+    }
+
     /// Values that were let go of and are better freed elsewhere.
     pub fn take_garbage(&mut self) -> Vec<Garbage> {
         std::mem::take(&mut self.garbage)
@@ -305,6 +315,11 @@ impl Partition {
     /// Whether [`Partition::take_garbage`] has anything to give.
     pub fn has_garbage(&self) -> bool {
         !self.garbage.is_empty()
+    }
+
+    /// Keys whose value lies in the journal only, those included that have ended.
+    pub fn spilled_count(&self) -> usize {
+        self.dbs.iter().map(|db| db.index.spilled_count()).sum()
     }
 
     /// Live bytes per journal segment, summed over the databases: `each(segment, bytes)`.

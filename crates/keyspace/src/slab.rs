@@ -1,5 +1,5 @@
 //! Where the blocks of entries come from: slabs of equal blocks, owned by one index and cut from a pool that all
-//! indexes share.
+//! indexes share. Tables take slabs from it whole.
 //!
 //! A general allocator keeps a block that another thread frees until the thread that made it allocates again.
 //! Entries are made by connections and spilled by a timer, so that memory would come back late or never. Here
@@ -18,23 +18,23 @@
 //! Classes are multiples of 8 up to 256 bytes; above, whatever lets 30, 29 … 4 blocks fill a slab. Larger blocks go
 //! to the global allocator.
 //!
-//! Deliberately not here: what lies in a block, locks but the pool's, moving blocks together.
+//! Blocks freed at random leave slabs half empty. The owner can have one emptied: it learns which blocks are in use
+//! there and moves them, since only it knows who points at them.
 //!
-//! Regions may be in huge pages while memory grows, which is faster. The first slab of a region that is given back
-//! to the operating system ends that: the kernel would fill the hole again.
+//! Deliberately not here: what lies in a block, locks but the pool's, when slabs are emptied.
 //!
-//! Invariants: a slab is in exactly one list, `partial` of its class while it has room, else `full`; a slab without
-//! a used block is in neither, but in the pool. Slabs of equal blocks found by address: Bonwick, "The Slab
-//! Allocator", USENIX 1994; Leijen et al., "Mimalloc", 2019.
+//! Invariants: a slab is in exactly one list, `partial` of its class while it has room, else, or while it is emptied,
+//! `full`; a slab without a used block is in neither, but in the pool. Slabs of equal blocks found by address:
+//! Bonwick, "The Slab Allocator", USENIX 1994; Leijen et al., "Mimalloc", 2019.
 
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
 use parking_lot::Mutex;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
-const SLAB_BYTES: usize = 8 << 10;
+/// Bytes of a slab, and what its address is a multiple of.
+pub const SLAB_BYTES: usize = 8 << 10;
 const REGION_BYTES: usize = 4 << 20;
 const HEAD_BYTES: usize = size_of::<Head>();
 const ROOM_BYTES: usize = SLAB_BYTES - HEAD_BYTES;
@@ -47,8 +47,10 @@ const DIVIDED_BLOCKS_MAX: usize = 30;
 const DIVIDED_BLOCKS_MIN: usize = 4;
 /// Largest block that comes from a slab.
 const BLOCK_BYTES_MAX: usize = divided_bytes(DIVIDED_BLOCKS_MIN);
+/// Slabs of a class among which one to be emptied is chosen.
+const EMPTIED_CHOICE_MAX: usize = 32;
 /// Free slabs that keep their pages, for the next one who needs a slab.
-const WARM_COUNT_MAX: usize = 16;
+const WARM_COUNT_MAX: usize = 8;
 
 const _: () = assert!(HEAD_BYTES == 32, "blocks of 32 bytes must not straddle cache lines");
 const _: () = assert!(SLAB_BYTES <= 1 << 16, "offsets have 16 bits");
@@ -127,13 +129,6 @@ impl Slab {
         Slab(unsafe { NonNull::new_unchecked(head.cast()) })
     }
 
-    /// The start of the region that it was cut from.
-    fn region(self) -> NonNull<u8> {
-        let region = self.0.as_ptr().map_addr(|address| address & !(REGION_BYTES - 1));
-        // SAFETY: regions start at no address below REGION_BYTES, so the result is not null.
-        unsafe { NonNull::new_unchecked(region.cast()) }
-    }
-
     #[inline]
     fn block(self, offset: u16) -> NonNull<u8> {
         // SAFETY: offsets lie within the slab.
@@ -168,8 +163,6 @@ struct Pool {
     /// What of the newest region was not cut yet.
     uncut: Option<Slab>,
     uncut_count: usize,
-    /// Addresses of the regions that must not be in huge pages any more.
-    holed: BTreeSet<usize>,
 }
 
 /// The pool of the process.
@@ -177,7 +170,7 @@ static POOL: Mutex<Pool> = Pool::empty();
 
 impl Pool {
     const fn empty() -> Mutex<Pool> {
-        Mutex::new(Pool { warm: Vec::new(), cold: Vec::new(), uncut: None, uncut_count: 0, holed: BTreeSet::new() })
+        Mutex::new(Pool { warm: Vec::new(), cold: Vec::new(), uncut: None, uncut_count: 0 })
     }
 
     fn take(&mut self) -> Slab {
@@ -201,19 +194,6 @@ impl Pool {
     }
 }
 
-impl Pool {
-    /// Gives the uncut rest of the newest region back: nobody wrote there, but a huge page may reach into it.
-    fn trim(&mut self) {
-        let Some(slab) = self.uncut.filter(|_| self.uncut_count > 0) else { return };
-        let region = slab.region();
-        if self.holed.insert(region.addr().get()) {
-            env::avoid_huge_pages(region, REGION_BYTES);
-            // SAFETY: slabs that were not cut yet are used by nobody, and `init` writes before anyone reads.
-            unsafe { env::give_back_pages(slab.0.cast(), self.uncut_count * SLAB_BYTES) };
-        }
-    }
-}
-
 /// Gives a slab without used blocks to whoever needs one next.
 fn release(pool: &Mutex<Pool>, slab: Slab) {
     let mut locked = pool.lock();
@@ -221,18 +201,32 @@ fn release(pool: &Mutex<Pool>, slab: Slab) {
         locked.warm.push(slab);
         return;
     }
-    let region = slab.region();
-    let is_first = locked.holed.insert(region.addr().get());
-    if is_first {
-        locked.trim();
-    }
-    drop(locked); // Nobody should wait for the system calls.
-    if is_first {
-        env::avoid_huge_pages(region, REGION_BYTES);
-    }
+    drop(locked); // Nobody should wait for the system call.
     // SAFETY: the slab is in no list, so nobody else knows it, and `init` writes its head before anyone reads it.
     unsafe { env::give_back_pages(slab.0.cast(), SLAB_BYTES) };
     pool.lock().cold.push(slab);
+}
+
+/// A slab that is used whole, without head and blocks. Dropping it gives it to the pool, whatever is in it.
+pub struct Whole(Slab);
+
+impl Whole {
+    /// A slab with nothing defined in it. Cost: the pool's lock; a page fault for each page when it is first written.
+    pub fn take() -> Whole {
+        Whole(POOL.lock().take())
+    }
+
+    /// Its [`SLAB_BYTES`] bytes, aligned to as many, which live as long as this does.
+    #[inline(always)]
+    pub fn start(&self) -> NonNull<u8> {
+        self.0.0.cast()
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        release(&POOL, self.0);
+    }
 }
 
 /// The slabs of one index. Dropping it gives all of them to the pool, with whatever is in their blocks.
@@ -242,6 +236,7 @@ pub struct Slabs {
     partial: Vec<Link>,
     full: Link,
     slab_count: usize,
+    used_bytes: usize,
 }
 
 impl Default for Slabs {
@@ -252,7 +247,7 @@ impl Default for Slabs {
 
 impl Slabs {
     fn of(pool: &'static Mutex<Pool>) -> Self {
-        Slabs { pool, partial: Vec::new(), full: None, slab_count: 0 }
+        Slabs { pool, partial: Vec::new(), full: None, slab_count: 0, used_bytes: 0 }
     }
 
     /// A block of at least `block_bytes` bytes, aligned to 8, with nothing in it.
@@ -281,6 +276,7 @@ impl Slabs {
             head.free = unsafe { block.cast::<u16>().read() };
         }
         head.used_count += 1;
+        self.used_bytes += usize::from(bytes);
         if head.free == 0 && SLAB_BYTES < usize::from(head.fresh + bytes) {
             self.unlink(slab);
             self.link_full(slab);
@@ -309,6 +305,7 @@ impl Slabs {
         unsafe { block.cast::<u16>().write(head.free) };
         head.free = (block.as_ptr().addr() & (SLAB_BYTES - 1)) as u16;
         head.used_count -= 1;
+        self.used_bytes -= class_bytes(class);
         if head.used_count == 0 {
             self.unlink(slab);
             self.slab_count -= 1;
@@ -322,6 +319,57 @@ impl Slabs {
     /// Memory held, used or not, larger blocks not counted.
     pub fn held_bytes(&self) -> usize {
         self.slab_count * SLAB_BYTES
+    }
+
+    /// Memory held in slabs of which no block uses it.
+    pub fn idle_bytes(&self) -> usize {
+        self.held_bytes() - self.used_bytes
+    }
+
+    /// Picks a slab at most three quarters used whose blocks fit into others, and lists them. [`Slabs::alloc`] takes nothing
+    /// from it any more: the caller must move every block and free the old one, which gives the slab to the pool.
+    ///
+    /// # Cost
+    /// A look at [`EMPTIED_CHOICE_MAX`] slabs of each class at most, and at each block of the one that is picked.
+    pub fn empty_one(&mut self) -> Option<Vec<NonNull<u8>>> {
+        let (class, slab) = (0..self.partial.len()).find_map(|class| Some((class, self.sparsest(class)?)))?;
+        self.unlink(slab);
+        self.link_full(slab); // Blocks are never taken from there.
+        // SAFETY: the slab is ours, and no other reference to its head is alive.
+        let head = unsafe { slab.head() };
+        let mut offsets: Vec<u16> = (HEAD_BYTES as u16..head.fresh).step_by(class_bytes(class)).collect();
+        let mut free = head.free;
+        let mut freed = Vec::with_capacity(offsets.len() - usize::from(head.used_count));
+        while free != 0 {
+            freed.push(free);
+            // SAFETY: a freed block starts with the offset of the next, written by `free`.
+            free = unsafe { slab.block(free).cast::<u16>().read() };
+        }
+        freed.sort_unstable();
+        offsets.retain(|offset| freed.binary_search(offset).is_err());
+        assert!(offsets.len() == usize::from(head.used_count), "each block is used or free");
+        Some(offsets.into_iter().map(|offset| slab.block(offset)).collect())
+    }
+
+    /// Of the slabs of `class` that have room and are looked at, the one with the fewest blocks in use, if it is worth
+    /// emptying and the others have room for its blocks.
+    fn sparsest(&self, class: usize) -> Option<Slab> {
+        let capacity = ROOM_BYTES / class_bytes(class);
+        let (mut following, mut sparsest, mut room) = (self.partial[class], None, 0);
+        for _ in 0..EMPTIED_CHOICE_MAX {
+            let Some(slab) = following else { break };
+            // SAFETY: slabs in the lists are ours, and no other reference to this head is alive.
+            let head = unsafe { slab.head() };
+            let used_count = usize::from(head.used_count);
+            room += capacity - used_count;
+            if sparsest.is_none_or(|(_, least)| used_count < least) {
+                sparsest = Some((slab, used_count));
+            }
+            following = head.next;
+        }
+        let (slab, used_count) = sparsest?;
+        // `room` has the free blocks of the slab itself in it.
+        (used_count * 4 <= capacity * 3 && capacity <= room).then_some(slab)
     }
 
     #[cold]
@@ -503,6 +551,31 @@ mod tests {
             }
             assert_eq!(slabs.held_bytes(), 0);
         }
+    }
+
+    #[test]
+    fn sparse_slabs_are_emptied_until_little_is_idle() {
+        let (mut slabs, mut state) = (Slabs::default(), 5);
+        let mut held: Vec<Filled> = (0..5_000).map(|number| fill(&mut slabs, 96, number as u8)).collect();
+        for left in (1_500..5_000).rev() {
+            let victim = held.swap_remove(next(&mut state) as usize % (left + 1));
+            check_and_free(&mut slabs, victim);
+        }
+        assert!(slabs.held_bytes() < 3 * slabs.idle_bytes(), "what is left is scattered");
+        while let Some(blocks) = slabs.empty_one() {
+            let before = slabs.held_bytes();
+            for block in blocks {
+                let at = held.iter().position(|filled| filled.block == block).expect("a block in use");
+                let moved = fill(&mut slabs, 96, held[at].fill);
+                check_and_free(&mut slabs, std::mem::replace(&mut held[at], moved));
+            }
+            assert_eq!(slabs.held_bytes(), before - SLAB_BYTES);
+        }
+        assert!(slabs.idle_bytes() * 8 < slabs.held_bytes(), "{} of {}", slabs.idle_bytes(), slabs.held_bytes());
+        for filled in held {
+            check_and_free(&mut slabs, filled);
+        }
+        assert_eq!((slabs.held_bytes(), slabs.idle_bytes()), (0, 0));
     }
 
     #[test]

@@ -25,16 +25,18 @@ mod walk;
 
 pub use walk::{Slots, TableBytes};
 
+use crate::chunk::Chunk;
+
 /// Hash bits that may address buckets, and so the width of a scan cursor.
 pub const CURSOR_BITS: u32 = 40;
 
 const BUCKET_SLOTS: usize = 7;
 const CHILD_SLOT: usize = 6;
-const CHUNK_BITS: usize = 6;
+const CHUNK_BITS: usize = 7;
 const CHUNK_BUCKETS: usize = 1 << CHUNK_BITS;
-/// Entries per two main buckets above which one bucket is split. A third of the chains then have a child, and an
-/// entry takes 13.4 to 14.5 bytes; at 12 it would be a quarter and a third of a byte more.
-const FILL_PAIR_MAX: usize = 13;
+/// Entries per two main buckets above which one bucket is split. Two in five chains then have a child, and an
+/// entry takes 12.9 to 13.9 bytes; at 13 it would be a third and half a byte more.
+const FILL_PAIR_MAX: usize = 14;
 /// Entries per main bucket below which one is folded back.
 const FILL_MIN: usize = 2;
 
@@ -48,6 +50,7 @@ struct Bucket {
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64, "a bucket must be one cache line");
+const _: () = assert!(Chunk::<Bucket>::ITEMS_MAX == CHUNK_BUCKETS, "a chunk must be a slab");
 
 impl Bucket {
     const EMPTY: Bucket = Bucket { tags: [0; 8], slots: [0; BUCKET_SLOTS] };
@@ -68,7 +71,7 @@ impl Bucket {
 /// Buckets in chunks of fixed size, so that adding one never moves another (but for the first chunk, which
 /// starts small because most collections do).
 #[derive(Default)]
-struct Chunks(Vec<Vec<Bucket>>);
+struct Chunks(Vec<Chunk<Bucket>>);
 
 impl Chunks {
     #[inline(always)]
@@ -83,18 +86,9 @@ impl Chunks {
 
     fn push(&mut self) {
         match self.0.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK_BUCKETS => {
-                if chunk.len() == chunk.capacity() {
-                    chunk.reserve_exact(chunk.len().clamp(1, CHUNK_BUCKETS - chunk.len()));
-                }
-                chunk.push(Bucket::EMPTY);
-            }
-            Some(_) => {
-                let mut chunk = Vec::with_capacity(CHUNK_BUCKETS);
-                chunk.push(Bucket::EMPTY);
-                self.0.push(chunk);
-            }
-            None => self.0.push(vec![Bucket::EMPTY]),
+            Some(chunk) if chunk.len() < CHUNK_BUCKETS => chunk.push(Bucket::EMPTY),
+            Some(_) => self.0.push(Chunk::whole(Bucket::EMPTY)),
+            None => self.0.push(Chunk::small(Bucket::EMPTY)),
         }
     }
 
@@ -107,8 +101,7 @@ impl Chunks {
     }
 
     fn bytes(&self) -> usize {
-        self.0.iter().map(|chunk| chunk.capacity() * size_of::<Bucket>()).sum::<usize>()
-            + self.0.capacity() * size_of::<Vec<Bucket>>()
+        self.0.iter().map(Chunk::bytes).sum::<usize>() + self.0.capacity() * size_of::<Chunk<Bucket>>()
     }
 }
 
@@ -527,10 +520,10 @@ mod tests {
             table.insert(hash_of(slot), slot, hash_of);
             if slot >= 10_000 && slot % 500 == 0 {
                 let per_entry = table.bytes() as f64 / slot as f64;
-                assert!((13.0..14.6).contains(&per_entry), "{per_entry} at {slot}");
+                assert!((12.8..14.0).contains(&per_entry), "{per_entry} at {slot}");
                 let chained = (0..table.main_count).filter(|index| table.main.at(*index).child().is_some()).count();
                 let chained_share = chained as f64 / table.main_count as f64;
-                assert!((0.25..0.38).contains(&chained_share), "{chained_share} at {slot}");
+                assert!((0.33..0.45).contains(&chained_share), "{chained_share} at {slot}");
             }
         }
     }

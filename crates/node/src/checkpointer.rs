@@ -26,9 +26,9 @@ use std::time::Duration;
 
 /// Buckets encoded under one lock: some two hundred entries, some tens of microseconds.
 const BUCKETS_PER_LOCK: usize = 32;
-/// Bytes of a block, and of a write.
+/// Bytes of a block, and of a write. What the buffer takes stays with the allocator between checkpoints.
 const BLOCK_BYTES: usize = 64 << 10;
-const WRITE_BYTES: usize = 1 << 20;
+const WRITE_BYTES: usize = 64 << 10;
 /// How often the housekeeper looks whether there is something to do.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -285,7 +285,11 @@ impl Node {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
-        let mut file = Sink { file: self.disk.create_new(&draft)?, offset: 0, buffer: Vec::new() };
+        let mut file = Sink {
+            file: self.disk.create_new(&draft)?,
+            offset: 0,
+            buffer: Vec::with_capacity(WRITE_BYTES + BLOCK_BYTES),
+        };
         let (header, mut segments) = {
             let partition = self.keyspace.lock(id);
             // Under the lock, so that every batch up to this version lies before it. Not the tail: a mark there may

@@ -66,6 +66,8 @@ const LOOK_UNLIMITED: Duration = Duration::from_millis(100);
 const VICTIMS_PER_LOCK: usize = 16;
 /// Locks in a row without a victim after which sampling gives up.
 const FRUITLESS_MAX: u32 = 64;
+/// Slabs that are emptied under one lock.
+const COMPACTED_SLABS_PER_LOCK: usize = 4;
 /// Chains of a table that a sweep walks under one lock, and in one turn.
 const SWEEP_CHAINS_PER_LOCK: usize = 64;
 const SWEEP_CHAINS_PER_TURN: usize = 4096;
@@ -191,13 +193,23 @@ impl Node {
         let limit = self.memory_limit();
         let used = self.measure_memory();
         if limit.bytes_max == 0 {
+            self.compact_some();
             return LOOK_UNLIMITED;
         }
         if limit.bytes_max < used && limit.policy != MemoryPolicy::NoEviction {
             self.relieve(&limit, used);
             self.measure_memory();
         }
+        self.compact_some();
         LOOK_LIMITED
+    }
+
+    /// Moves entries together where those that went have left memory between them, a bounded number each turn.
+    fn compact_some(&self) {
+        for id in self.keyspace.ids() {
+            let mut partition = self.keyspace.lock(id);
+            (0..COMPACTED_SLABS_PER_LOCK).all(|_| partition.compact());
+        }
     }
 
     /// Gets memory from `used` bytes down to the limit if it can.

@@ -11,6 +11,8 @@ use crate::process;
 use crate::serve::Server;
 use crate::statistics::{CommandTotals, Counter, Statistics};
 use commands::table;
+use journal::{SYNC_OCTAVES, SyncTimes};
+use keyspace::Partition;
 use node::Node;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +39,12 @@ impl NodeMetrics {
         }
     }
 
+    /// Cost: a lock per partition.
+    fn sum(&self, figure: impl Fn(&Partition) -> u64) -> f64 {
+        let keyspace = &self.node.keyspace;
+        keyspace.ids().map(|id| figure(&keyspace.lock(id))).sum::<u64>() as f64
+    }
+
     fn read_commands(&self, readings: &mut Readings, value: impl Fn(&CommandTotals) -> u64) {
         for (number, totals) in self.statistics.ever().called() {
             readings.labelled(&table::full_name(number), value(totals) as f64);
@@ -54,6 +62,19 @@ impl NodeMetrics {
             readings.labelled(&number.to_string(), value(figures) as f64);
         }
     }
+}
+
+fn live_bytes(partition: &Partition) -> u64 {
+    let mut live = 0;
+    partition.each_live(|_, bytes| live += bytes);
+    live
+}
+
+/// Durations of syncs, of which those of the last bucket have no bound.
+fn sync_histogram(times: &SyncTimes) -> Histogram {
+    let end = |octave: usize| if octave < SYNC_OCTAVES - 1 { (1u64 << octave) as f64 / 1e6 } else { f64::INFINITY };
+    let buckets = times.octaves.iter().enumerate().map(|(octave, count)| (end(octave), *count)).collect();
+    Histogram { sum: times.total_ns as f64 / 1e9, buckets }
 }
 
 /// A command's durations in powers of two.
@@ -102,13 +123,10 @@ impl MetricsSource for NodeMetrics {
             Metric::Checkpoints => readings.number(counter(&counters.checkpoints)),
             Metric::CheckpointTimestampSeconds => readings.number(node.checkpoint_finished().0 as f64 / 1000.0),
             Metric::MergedBytes => readings.number(counter(&counters.merged_bytes)),
-            // Nobody counts these yet.
-            Metric::KeysSpilled
-            | Metric::JournalLiveBytes
-            | Metric::JournalAppendedBytes
-            | Metric::JournalSyncs
-            | Metric::JournalSyncSeconds
-            | Metric::JournalWritesRefused => {}
+            Metric::KeysSpilled => readings.number(self.sum(|partition| partition.spilled_count() as u64)),
+            Metric::JournalLiveBytes => readings.number(self.sum(live_bytes)),
+            Metric::JournalSyncs => readings.number(node.journal.sync_times().count() as f64),
+            Metric::JournalSyncSeconds => readings.histogram(None, sync_histogram(&node.journal.sync_times())),
         }
     }
 
