@@ -16,6 +16,7 @@ static GROUPS: &[&[Spec]] = &[
     crate::keys::COMMANDS,
     crate::keys_databases::COMMANDS,
     crate::object::COMMANDS,
+    crate::pubsub::COMMANDS,
     crate::scan::COMMANDS,
     crate::sorted_sets::COMMANDS,
     crate::sorted_sets_combine::COMMANDS,
