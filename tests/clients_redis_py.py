@@ -25,6 +25,12 @@ def expect(got, want):
         raise Mismatch(f"expected {want!r}, got {got!r}")
 
 
+def demand(holds: bool, rule: str):
+    """Refuses what does not hold."""
+    if not holds:
+        raise Mismatch(rule)
+
+
 def refused(call, *words, error: str):
     """The call must be answered with an error that starts with `error`."""
     try:
@@ -272,6 +278,94 @@ def asyncio_resp3(r):
     asyncio.run(asyncio_client(r.connection_pool.connection_kwargs["port"], 3))
 
 
-BOTH_PROTOCOLS = (strings, binary, bitmaps, hashes, hash_expiry, keys, connection, no_touch, password, server)
-ONCE = (resp3_types, asyncio_resp2, asyncio_resp3)
+def told(pubsub, count: int):
+    """The next messages, as (type, pattern, channel, data)."""
+    messages = []
+    while len(messages) < count:
+        message = pubsub.get_message(timeout=10)
+        demand(message is not None, f"only {messages} came, {count} were expected")
+        messages.append((message["type"], message["pattern"], message["channel"], message["data"]))
+    return messages
+
+
+def publish_subscribe(r):
+    with r.pubsub() as pubsub:
+        pubsub.subscribe("news", "weather")
+        pubsub.psubscribe("n*")
+        expect([kind for kind, *_ in told(pubsub, 3)], ["subscribe", "subscribe", "psubscribe"])
+        expect(r.publish("news", "one"), 2)
+        expect(told(pubsub, 2), [("message", None, "news", "one"), ("pmessage", "n*", "news", "one")])
+        expect([r.pubsub_numsub("news", "none"), r.pubsub_numpat()], [[("news", 1), ("none", 0)], 1])
+        expect(sorted(r.pubsub_channels()), ["news", "weather"])
+        for number in range(1000):
+            r.publish("weather", number)
+        expect([data for *_, data in told(pubsub, 1000)], [str(number) for number in range(1000)])
+        pubsub.ssubscribe("shard")
+        expect([told(pubsub, 1)[0][0], r.spublish("shard", "two")], ["ssubscribe", 1])
+        pubsub.unsubscribe()
+        pubsub.punsubscribe()
+        kinds = [kind for kind, *_ in told(pubsub, 4)]
+        expect(kinds, ["smessage", "unsubscribe", "unsubscribe", "punsubscribe"])
+        expect(r.publish("news", "three"), 0)
+
+
+def keyspace_events(r):
+    was = r.config_get("notify-keyspace-events")["notify-keyspace-events"]
+    r.config_set("notify-keyspace-events", "KEA")
+    with r.pubsub() as pubsub:
+        pubsub.psubscribe("__key*__:*")
+        told(pubsub, 1)
+        r.set("k", "v", px=50)
+        r.hset("h", "f", "v")
+        r.hdel("h", "f")
+        seen = [(channel.split("__:")[1], data) for *_, channel, data in told(pubsub, 12)]
+    by_key = [("k", "set"), ("k", "expire"), ("h", "hset"), ("h", "hdel"), ("h", "del"), ("k", "expired")]
+    expect(sorted(seen), sorted(by_key + [(event, key) for key, event in by_key]))
+    expect([pair for pair in seen if pair in by_key and pair[0] == "h"], by_key[2:5])
+    r.config_set("notify-keyspace-events", was)
+
+
+def invalidations(r):
+    """What CLIENT TRACKING tells a connection over RESP3. The cache that redis-py builds on it serves only servers that
+    call themselves Redis 7.4 or later."""
+    forgotten = []
+    connection = client(r.connection_pool.connection_kwargs["port"], protocol=3).connection_pool.get_connection()
+    connection._parser.set_invalidation_push_handler(lambda push, **_: forgotten.append(push[1]))
+
+    def ask(*words):
+        connection.send_command(*words)
+        return connection.read_response()
+
+    expect([ask("CLIENT", "TRACKING", "ON"), r.info("clients")["tracking_clients"]], ["OK", 1])
+    for number in range(100):
+        r.set("cached", number)
+        expect([ask("GET", "cached"), ask("GET", "none")], [str(number), None])
+    r.delete("cached")
+    r.flushall()
+    ask("PING")
+    # The first write came before the first read: 99 more of them, and the removal.
+    expect(forgotten, [["cached"]] * 100 + [None])
+    connection.disconnect()
+
+
+async def asyncio_messages(port: int, protocol: int):
+    async with redis.asyncio.Redis(port=port, protocol=protocol, decode_responses=True) as r, r.pubsub() as pubsub:
+        await pubsub.subscribe("a")
+        expect((await pubsub.get_message(timeout=10))["type"], "subscribe")
+        for number in range(100):
+            expect(await r.publish("a", number), 1)
+        for number in range(100):
+            expect((await pubsub.get_message(timeout=10))["data"], str(number))
+
+
+def asyncio_pubsub(r):
+    for protocol in (2, 3):
+        asyncio.run(asyncio_messages(r.connection_pool.connection_kwargs["port"], protocol))
+
+
+BOTH_PROTOCOLS = (
+    strings, binary, bitmaps, hashes, hash_expiry, keys, connection, no_touch, password, server, publish_subscribe,
+    keyspace_events,
+)
+ONCE = (resp3_types, asyncio_pubsub, invalidations, asyncio_resp2, asyncio_resp3)
 NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch)

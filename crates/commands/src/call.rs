@@ -23,6 +23,10 @@ pub enum Flow {
     Done,
     /// Closes once the reply is out.
     Close,
+    /// The replies are pushes, which no CLIENT REPLY holds back.
+    Subscribed,
+    /// As `Subscribed`, and messages that already wait come before them.
+    Unsubscribed,
     /// Waits for something before the reply is known; the handler has written none.
     Await(Await),
 }

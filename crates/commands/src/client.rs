@@ -1,12 +1,11 @@
 //! CLIENT: this connection and the others.
 //!
-//! Deliberately not here: which connections CLIENT LIST and CLIENT KILL mean (`client_filter.rs`).
-//!
-//! Not done, and why: CLIENT TRACKING and CACHING, for nothing tells connections about changed keys yet; GETREDIR
-//! and TRACKINGINFO answer as for a connection that does not track.
+//! Deliberately not here: which connections CLIENT LIST and CLIENT KILL mean (`client_filter.rs`), tracking
+//! (`client_tracking.rs`).
 
 use crate::call::{Call, Flow};
 use crate::client_filter;
+use crate::client_tracking;
 use crate::error::Error;
 use crate::help::{HELP, help};
 use crate::host::{ClientView, PauseMode, Unblock};
@@ -57,6 +56,15 @@ pub const CLIENT: Spec = Spec {
 
 const SUBCOMMANDS: &[Spec] = &[
     Spec {
+        name: "caching",
+        arity: Arity::Exactly(3),
+        since: "6.0.0",
+        summary: "Says whether the next command's keys are tracked, after CLIENT TRACKING OPTIN or OPTOUT.",
+        syntax: "<YES | NO>",
+        handler: client_tracking::caching,
+        ..ROW
+    },
+    Spec {
         name: "capa",
         arity: Arity::AtLeast(3),
         since: "larder 0.1",
@@ -70,7 +78,7 @@ const SUBCOMMANDS: &[Spec] = &[
         name: "getredir",
         since: "6.0.0",
         summary: "Returns the connection that tracking is redirected to; -1 while tracking is off.",
-        handler: getredir,
+        handler: client_tracking::getredir,
         ..ROW
     },
     HELP,
@@ -170,10 +178,20 @@ const SUBCOMMANDS: &[Spec] = &[
         ..ROW
     },
     Spec {
+        name: "tracking",
+        arity: Arity::AtLeast(3),
+        since: "6.0.0",
+        complexity: "O(N) where N is the number of prefixes",
+        summary: "Says whether the connection is told when keys change that it has read.",
+        syntax: "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        handler: client_tracking::tracking,
+        ..ROW
+    },
+    Spec {
         name: "trackinginfo",
         since: "6.2.0",
         summary: "Returns how the connection tracks keys.",
-        handler: trackinginfo,
+        handler: client_tracking::trackinginfo,
         ..ROW
     },
     Spec {
@@ -294,24 +312,6 @@ fn reply(call: &mut Call<'_>) -> Result<Flow, Error> {
     Ok(Flow::Done)
 }
 
-fn getredir(call: &mut Call<'_>) -> Result<Flow, Error> {
-    call.reply.integer(-1);
-    Ok(Flow::Done)
-}
-
-fn trackinginfo(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let reply = &mut call.reply;
-    reply.map(3);
-    reply.bulk(b"flags");
-    reply.set(1);
-    reply.bulk(b"off");
-    reply.bulk(b"redirect");
-    reply.integer(-1);
-    reply.bulk(b"prefixes");
-    reply.array(0);
-    Ok(Flow::Done)
-}
-
 fn pause(call: &mut Call<'_>) -> Result<Flow, Error> {
     let mode = match call.arg_count() {
         3 => PauseMode::All,
@@ -422,14 +422,17 @@ fn put_line(view: &ClientView, out: &mut Vec<u8>) {
     };
     let multi = view.queued_count.map_or(-1, |count| count as i64);
     let middle = format!(
-        " age={} idle={} flags={} capa={} db={} sub=0 psub=0 ssub=0 multi={multi} watch={} qbuf={} qbuf-free={} argv-mem=0 \
-         multi-mem={} rbs={} rbp={} obl={} oll=0 omem=0 tot-mem={} events=r cmd={command} user=default redir=-1 \
+        " age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} multi={multi} watch={} qbuf={} qbuf-free={} \
+         argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={command} user=default redir={} \
          resp={protocol} lib-name=",
         view.age_seconds,
         view.idle_seconds,
         view.flags,
         view.capabilities,
         view.db.0,
+        view.subscriptions.channels,
+        view.subscriptions.patterns,
+        view.subscriptions.shards,
         view.watched_count,
         view.query_bytes,
         view.query_free_bytes,
@@ -437,7 +440,9 @@ fn put_line(view: &ClientView, out: &mut Vec<u8>) {
         view.output_bytes,
         view.output_bytes,
         view.output_bytes,
+        view.output_bytes,
         view.memory_bytes,
+        view.tracking.map_or(-1, |tracking| tracking.redirect as i64),
     );
     out.extend_from_slice(middle.as_bytes());
     out.extend_from_slice(&view.lib_name);

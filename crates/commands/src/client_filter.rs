@@ -19,10 +19,11 @@ const CAPABILITY_LETTERS: &[u8] = b"r";
 /// The one user there is.
 const USER: &[u8] = b"default";
 
-/// Kinds of connections that TYPE tells apart. All there are here are normal ones.
+/// Kinds of connections that TYPE tells apart. There are no replicas here, and no master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Normal,
+    Pubsub,
     Other,
 }
 
@@ -50,7 +51,7 @@ impl Criterion<'_> {
             Criterion::Address(address) => view.address.as_bytes() == *address,
             Criterion::LocalAddress(address) => view.local_address.as_bytes() == *address,
             Criterion::Ip(ip) => ip_of(&view.address).as_bytes() == *ip,
-            Criterion::Kind(kind) => *kind == Kind::Normal,
+            Criterion::Kind(kind) => *kind == kind_of(view),
             Criterion::User => true,
             Criterion::Name(name) => !view.name.is_empty() && view.name == *name,
             Criterion::LibName(name) => !view.lib_name.is_empty() && view.lib_name == *name,
@@ -66,6 +67,10 @@ impl Criterion<'_> {
     fn is_alike(&self, other: &Criterion<'_>) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
+}
+
+fn kind_of(view: &ClientView) -> Kind {
+    if view.subscriptions.total() > 0 { Kind::Pubsub } else { Kind::Normal }
 }
 
 /// The address of `address:port`, without the brackets of IPv6.
@@ -197,7 +202,8 @@ fn parse_criterion<'c>(name: &[u8], value: &'c [u8], is_wanted: bool) -> Result<
 fn parse_kind(value: &[u8]) -> Result<Kind, Error> {
     match value.to_ascii_lowercase().as_slice() {
         b"normal" => Ok(Kind::Normal),
-        b"slave" | b"replica" | b"pubsub" | b"master" | b"primary" => Ok(Kind::Other),
+        b"pubsub" => Ok(Kind::Pubsub),
+        b"slave" | b"replica" | b"master" | b"primary" => Ok(Kind::Other),
         _ => Err(refuse!("ERR Unknown client type '{}'", String::from_utf8_lossy(value))),
     }
 }

@@ -110,6 +110,12 @@ pub static COMMANDS: &[Spec] = &[
 ];
 
 fn ping(call: &mut Call<'_>) -> Result<Flow, Error> {
+    if call.session.only_listens() && call.arg_count() <= 2 {
+        call.reply.array(2);
+        call.reply.bulk(b"pong");
+        call.reply.bulk(call.args.nth(1).unwrap_or_default());
+        return Ok(Flow::Done);
+    }
     match call.arg_count() {
         1 => call.reply.simple("PONG"),
         2 => call.reply.bulk(call.args.at(1)),
@@ -158,6 +164,8 @@ fn set_readonly(call: &mut Call<'_>, readonly: bool) -> Result<Flow, Error> {
 }
 
 fn reset(call: &mut Call<'_>) -> Result<Flow, Error> {
+    call.host.channels().forget(call.session.id);
+    crate::client_tracking::stop(call);
     call.session.reset(!call.host.needs_password());
     call.host.clients().update(call.session);
     call.reply.switch(call.session.protocol);

@@ -97,6 +97,7 @@ fn exec<'e>(
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
     let Scratch { effects, garbage, lookups, ready } = scratch;
     let mut tx = Tx::begin(engine.keyspace, engine.journal, &ids, begin, effects);
+    tx.set_origin(session.id);
     if session.imports && tx.keeps_ended() {
         tx.see_ended();
     }
@@ -118,6 +119,7 @@ fn exec<'e>(
     let mut call = Call { args, reply, tx, session, host, observer, may_wait: false };
     let flow = run_all(&mut call, &transaction);
     let Call { tx, session, .. } = call;
+    session.forget_caching();
     let committed = tx.commit(garbage);
     ready.extend(committed.ready);
     lookups.hits += committed.lookups.hits;

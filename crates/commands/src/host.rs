@@ -2,8 +2,11 @@
 //!
 //! Deliberately not: replies and their wording. A host gives facts; the commands write them down.
 
+use crate::channels::{Channels, Counts, Receiver};
 use crate::session::Session;
+use crate::tracking::{Tracking, TrackingView};
 use base::{DbId, TimeMs};
+use std::sync::Arc;
 use wire::reply::Protocol;
 
 /// What a command may ask of the node beyond keys.
@@ -40,6 +43,15 @@ pub trait Host: Send + Sync {
 
     /// The connections.
     fn clients(&self) -> &dyn Clients;
+
+    /// Who has subscribed to what.
+    fn channels(&self) -> &Channels;
+
+    /// Where messages for a connection go; `None` when it is closing.
+    fn receiver(&self, id: u64) -> Option<Arc<dyn Receiver>>;
+
+    /// Who is told of which keys that change.
+    fn tracking(&self) -> &Tracking;
 
     /// One of the logs of remarkable commands.
     fn command_log(&self, kind: LogKind) -> &dyn CommandLog;
@@ -124,6 +136,10 @@ pub struct ClientView {
     pub idle_seconds: u64,
     /// Redis's letters for its modes; `N` for none.
     pub flags: String,
+    /// What it has subscribed to.
+    pub subscriptions: Counts,
+    /// How it tracks keys, if it does.
+    pub tracking: Option<TrackingView>,
     /// Redis's letters for what it can do.
     pub capabilities: String,
     /// The selected database.

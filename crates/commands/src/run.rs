@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::exec;
 use crate::host::Host;
 use crate::refuse;
-use crate::session::Session;
+use crate::session::{Caching, Session};
 use crate::spec::{Flags, Keys, Scope, Spec};
 use crate::table::{self, Row};
 use crate::within::Observer;
@@ -190,7 +190,7 @@ pub fn run<'e>(
         return ran;
     }
     let protocol = session.protocol;
-    if let Err(error) = allowed(spec.flags, session, moment) {
+    if let Err(error) = allowed(spec.flags, session, moment).and_then(|()| ensure_heard(resolved, session)) {
         Reply::new(out, protocol).error(error.reply());
         return Ran::refused();
     }
@@ -208,6 +208,7 @@ pub fn run<'e>(
     if session.imports && tx.keeps_ended() {
         tx.see_ended();
     }
+    tx.set_origin(session.id);
     tx.hear_misses(spec.flags.has(Flags::READONLY));
     if let Some(waiter) = session.waiter.as_ref().filter(|waiter| !waiter.is_met(&tx)) {
         let flow = Flow::Await(Await::Keys(Arc::clone(waiter)));
@@ -218,7 +219,13 @@ pub fn run<'e>(
     let Engine { host, observer, .. } = engine;
     let mut call = Call { args, reply, tx, session, host, observer, may_wait: true };
     let outcome = (spec.handler)(&mut call);
-    let Call { mut reply, tx, session, .. } = call;
+    let Call { mut reply, tx, session, args, .. } = call;
+    if session.caching.is_some() {
+        remember(engine.host, session, spec, &args);
+        if resolved.row.spec.name != "client" {
+            session.forget_caching();
+        }
+    }
     let (flow, refused) = match outcome {
         Ok(flow) => (flow, false),
         Err(Error::Spilled) if !tx.has_changes() => {
@@ -264,6 +271,36 @@ pub(crate) fn allowed(flags: Flags, session: &Session, moment: &Moment) -> Resul
         Some(why) if flags.has(Flags::DENYOOM) => Err(Error::text(why)),
         _ => Ok(()),
     }
+}
+
+/// Refuses what a subscriber of RESP2 could not tell from messages.
+#[inline]
+fn ensure_heard(resolved: Resolved, session: &Session) -> Result<(), Error> {
+    if session.only_listens() && !resolved.spec.flags.has(Flags::SUBSCRIBER) {
+        return Err(only_listens(resolved));
+    }
+    Ok(())
+}
+
+/// Remembers the keys that a command has read, while their partitions are still locked.
+#[cold]
+pub(crate) fn remember(host: &dyn Host, session: &Session, spec: &Spec, args: &Args<'_>) {
+    if !spec.flags.has(Flags::READONLY) || !session.caching.is_some_and(Caching::caches) {
+        return;
+    }
+    let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
+    spec.keys.each(args, |index| keys.push(args.at(index)));
+    if !keys.is_empty() {
+        host.tracking().remember(session.id, keys.into_iter());
+    }
+}
+
+#[cold]
+fn only_listens(resolved: Resolved) -> Error {
+    refuse!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+        table::full_name(resolved.number())
+    )
 }
 
 /// The partitions to lock, ascending. `None` for none.

@@ -22,6 +22,47 @@ pub enum ReplyMode {
     Skipping,
 }
 
+/// Which of its reads a connection caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// All.
+    All,
+    /// It is told by prefix, whatever it reads.
+    ByPrefix,
+    /// Those after CLIENT CACHING YES.
+    OptIn {
+        /// Whether that was said.
+        is_given: bool,
+    },
+    /// All but those after CLIENT CACHING NO.
+    OptOut {
+        /// Whether that was said.
+        is_given: bool,
+    },
+}
+
+impl Caching {
+    /// Whether what is read now is cached.
+    pub fn caches(self) -> bool {
+        match self {
+            Caching::All => true,
+            Caching::ByPrefix => false,
+            Caching::OptIn { is_given } => is_given,
+            Caching::OptOut { is_given } => !is_given,
+        }
+    }
+
+    /// What CLIENT CACHING said is over.
+    #[must_use]
+    pub fn forgetting(self) -> Caching {
+        match self {
+            Caching::OptIn { .. } => Caching::OptIn { is_given: false },
+            Caching::OptOut { .. } => Caching::OptOut { is_given: false },
+            other => other,
+        }
+    }
+}
+
 /// See the module's text.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -51,10 +92,18 @@ pub struct Session {
     pub readonly: bool,
     /// MONITOR: the connection is shown the commands of all.
     pub monitors: bool,
+    /// Channels and patterns it has subscribed to.
+    pub subscription_count: usize,
+    /// CLIENT TRACKING: which reads it wants to be told of when they change.
+    pub caching: Option<Caching>,
+    /// It does not want to be told of what it changes itself.
+    pub caches_no_loop: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
     /// End of the last batch this connection wrote: what WAIT and WAITAOF are about.
     pub written: journal::Position,
+    /// End of everything its replies have revealed.
+    pub revealed: journal::Position,
     /// MULTI and WATCH; `None` while neither is in use.
     pub transaction: Option<Box<Transaction>>,
     /// The command that waits, while it is run anew in its turn.
@@ -78,8 +127,12 @@ impl Session {
             redirects: false,
             readonly: false,
             monitors: false,
+            subscription_count: 0,
+            caching: None,
+            caches_no_loop: false,
             reply_mode: ReplyMode::On,
             written: journal::Position::ZERO,
+            revealed: journal::Position::ZERO,
             transaction: None,
             waiter: None,
         }
@@ -89,6 +142,7 @@ impl Session {
     pub fn reset(&mut self, is_authenticated: bool) {
         *self = Session {
             written: self.written,
+            revealed: self.revealed,
             lib_name: std::mem::take(&mut self.lib_name),
             lib_version: std::mem::take(&mut self.lib_version),
             ..Session::new(self.id, is_authenticated)
@@ -116,6 +170,20 @@ impl Session {
     #[inline]
     pub fn queues(&self, spec: &Spec) -> bool {
         self.transaction.as_ref().is_some_and(|transaction| transaction.is_open()) && !spec.flags.has(Flags::UNQUEUED)
+    }
+
+    /// What CLIENT CACHING said is over, unless a transaction has been opened for which it holds.
+    #[cold]
+    pub fn forget_caching(&mut self) {
+        if !self.transaction.as_ref().is_some_and(|transaction| transaction.is_open()) {
+            self.caching = self.caching.map(Caching::forgetting);
+        }
+    }
+
+    /// Whether it may run only what subscribers may: RESP2 has no other way to tell messages from replies.
+    #[inline]
+    pub fn only_listens(&self) -> bool {
+        self.subscription_count != 0 && self.protocol == Protocol::Resp2
     }
 
     /// To be called before each command.

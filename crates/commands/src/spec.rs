@@ -241,6 +241,8 @@ pub enum Group {
     Scripting,
     /// MULTI and what goes with it.
     Transactions,
+    /// Publish and subscribe.
+    Pubsub,
 }
 
 impl Group {
@@ -260,6 +262,7 @@ impl Group {
             Group::Server => "server",
             Group::Scripting => "scripting",
             Group::Transactions => "transactions",
+            Group::Pubsub => "pubsub",
         }
     }
 }

@@ -20,6 +20,7 @@ static GROUPS: &[&[Spec]] = &[
     crate::lists_search::COMMANDS,
     crate::keys_databases::COMMANDS,
     crate::object::COMMANDS,
+    crate::pubsub::COMMANDS,
     crate::scan::COMMANDS,
     crate::sorted_sets::COMMANDS,
     crate::sorted_sets_combine::COMMANDS,

@@ -15,7 +15,7 @@
 
 use crate::call::{Call, Flow};
 use crate::refuse;
-use crate::run::Resolved;
+use crate::run::{Resolved, remember};
 use crate::spec::Flags;
 use base::DbId;
 use wire::args::Args;
@@ -92,7 +92,7 @@ impl<'c> Call<'c> {
         };
         let (flow, is_refused) = match outcome {
             Ok(Flow::Close) => (Flow::Close, false),
-            Ok(Flow::Done) => (Flow::Done, false),
+            Ok(Flow::Done | Flow::Subscribed | Flow::Unsubscribed) => (Flow::Done, false),
             Ok(Flow::Await(_)) => {
                 self.reply.null_array();
                 (Flow::Done, false)
@@ -103,6 +103,9 @@ impl<'c> Call<'c> {
                 (Flow::Done, true)
             }
         };
+        if self.session.caching.is_some() {
+            remember(self.host, self.session, spec, &args);
+        }
         if !spec.flags.has(Flags::READONLY) {
             self.tx.set_lookups(lookups);
         }

@@ -312,6 +312,22 @@ pub fn put_expires(out: &mut Vec<u8>, expires: Option<TimeMs>) {
     put_varint(out, expires.map_or(0, |at| at.0.max(0) as u64 + 1));
 }
 
+/// Calls `each` with the key that each effect of a batch is about; `None` for those about a whole database.
+///
+/// # Panics
+/// When `body` is not made of effects.
+pub(crate) fn each_changed<'b>(body: &'b [u8], mut each: impl FnMut(Option<&'b [u8]>)) {
+    let mut reader = Reader::new(body);
+    while !reader.is_empty() {
+        let mut head = reader.clone();
+        Effect::decode(&mut reader).expect("a batch made here is made of effects");
+        let tag = head.u8().expect("an effect has a tag");
+        head.u8().expect("an effect has a database");
+        let is_about_all = tag == Tag::FlushDb as u8 || tag == Tag::SwapDbs as u8;
+        each((!is_about_all).then(|| head.bytes().expect("an effect has a key")));
+    }
+}
+
 fn put_head(out: &mut Vec<u8>, tag: Tag, db: u8, key: &[u8]) {
     put_head_of(out, tag as u8, db, key);
 }

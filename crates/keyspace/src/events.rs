@@ -13,6 +13,7 @@
 //! Invariants: what nobody is interested in is not kept, and costs a branch; a command that is run anew has told
 //! nothing.
 
+use crate::effect;
 use base::DbId;
 use journal::Position;
 
@@ -53,7 +54,8 @@ impl Interests {
     pub const NONE: Interests = Interests(0);
     const BY_KEY: u32 = 1;
     const BY_EVENT: u32 = 1 << 1;
-    const CLASSES: u32 = !(Self::BY_KEY | Self::BY_EVENT);
+    const CHANGES: u32 = 1 << 31;
+    const CLASSES: u32 = !(Self::BY_KEY | Self::BY_EVENT | Self::CHANGES);
 
     /// The interests that the letters of `notify-keyspace-events` stand for, `A` and letters of classes that have no
     /// events here among them. None without `K` or `E`: such events would have no channel.
@@ -72,10 +74,15 @@ impl Interests {
         self.0
     }
 
-    /// Whether there are any.
+    /// These, and which keys were changed or not.
+    pub(crate) fn with_changes(self, hears: bool) -> Interests {
+        Interests(if hears { self.0 | Self::CHANGES } else { self.0 & !Self::CHANGES })
+    }
+
+    /// Whether it is wanted to know which keys were changed, whatever happened to them.
     #[inline]
-    pub fn any(self) -> bool {
-        self.0 != 0
+    pub fn wants_changes(self) -> bool {
+        self.0 & Self::CHANGES != 0
     }
 
     /// Whether events of this class are wanted.
@@ -84,7 +91,8 @@ impl Interests {
         self.0 & event as u32 != 0
     }
 
-    /// Whether events of keys or of their changes are wanted at all.
+    /// Whether events of any class are wanted.
+    #[inline]
     pub fn wants_events(self) -> bool {
         self.0 & Self::CLASSES != 0
     }
@@ -122,7 +130,27 @@ fn bits_of(letter: char) -> u32 {
 
 /// Something that is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub enum Told {
+    /// Something happened to a key.
+    Happened(Happened),
+    /// A message for a channel.
+    Message(Message),
+}
+
+/// A message for a channel: who that is does not matter here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Whether the channel is one of a shard.
+    pub is_shard: bool,
+    /// Its name.
+    pub channel: Box<[u8]>,
+    /// The message.
+    pub message: Box<[u8]>,
+}
+
+/// Something that happened to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
     /// Its class.
     pub event: Event,
     /// The event, e.g. `del`.
@@ -140,8 +168,35 @@ pub struct Heard<'t> {
     pub interests: Interests,
     /// All of it, in order.
     pub told: &'t [Told],
+    /// The effects of the transaction, one body per partition it changed, if they were wanted.
+    pub changes: &'t [&'t [u8]],
+    /// Whether it emptied a database, which may have been empty before.
+    pub flushes: bool,
+    /// The connection that changed them; 0 is the node itself.
+    pub origin: u64,
     /// Whoever is told must not see it before the journal holds this much as it promised to.
     pub revealed: Position,
+}
+
+/// What a transaction has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed<'t> {
+    /// A key of some database.
+    Key(&'t [u8]),
+    /// All keys of a database, or which database they are in.
+    All,
+}
+
+impl<'t> Heard<'t> {
+    /// Calls `each` for everything that was changed; a key may come several times.
+    pub fn each_changed(&self, mut each: impl FnMut(Changed<'t>)) {
+        if self.flushes {
+            each(Changed::All);
+        }
+        for body in self.changes {
+            effect::each_changed(body, |key| each(key.map_or(Changed::All, Changed::Key)));
+        }
+    }
 }
 
 /// Hears what transactions have to tell.
@@ -170,7 +225,7 @@ mod tests {
     #[test]
     fn classes_without_a_channel_interest_nobody() {
         for letters in ["", "A", "g$m", "d"] {
-            assert!(!Interests::of_letters(letters).any(), "{letters}");
+            assert_eq!(Interests::of_letters(letters), Interests::NONE, "{letters}");
         }
         assert!(!Interests::of_letters("KE").wants_events());
     }

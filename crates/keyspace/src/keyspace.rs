@@ -68,9 +68,21 @@ impl Keyspace {
         Interests::from_bits(self.interests.load(Ordering::Relaxed))
     }
 
-    /// Says what the listener wants to hear of, for transactions that begin from now on.
+    /// Says which events the listener wants to hear of, for transactions that begin from now on.
     pub fn set_interests(&self, interests: Interests) {
-        self.interests.store(interests.bits(), Ordering::Relaxed);
+        let keep = |now: u32| {
+            let hears_changes = Interests::from_bits(now).wants_changes();
+            Some(interests.with_changes(hears_changes).bits())
+        };
+        // The closure always gives a value.
+        let _ = self.interests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, keep);
+    }
+
+    /// Says whether the listener wants to hear which keys were changed, besides.
+    pub fn hear_changes(&self, hears: bool) {
+        let switch = |now: u32| Some(Interests::from_bits(now).with_changes(hears).bits());
+        // The closure always gives a value.
+        let _ = self.interests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, switch);
     }
 
     /// Has `listener` hear what transactions tell.

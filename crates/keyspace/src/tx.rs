@@ -175,6 +175,10 @@ pub struct Tx<'a> {
     told: Vec<Told>,
     /// Keys that changed while somebody waited for them.
     ready: Vec<Ready>,
+    /// A database was emptied, which is news even if there was nothing in it.
+    flushes: bool,
+    /// The connection it works for; 0 is the node itself.
+    origin: u64,
 }
 
 /// Before this nothing ends: ends are later.
@@ -232,6 +236,8 @@ impl<'a> Tx<'a> {
             hears_misses: false,
             told: Vec::new(),
             ready: Vec::new(),
+            flushes: false,
+            origin: 0,
         }
     }
 
@@ -488,7 +494,7 @@ impl<'a> Tx<'a> {
     fn change(&mut self, key: &[u8], encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
         let part = self.part_of(key);
         let applied =
-            if self.interests.any() { self.change_heard(part, key, encode) } else { self.change_in(part, encode) };
+            if self.interests.wants_events() { self.change_heard(part, key, encode) } else { self.change_in(part, encode) };
         self.signal(part, key);
         applied
     }
@@ -509,7 +515,7 @@ impl<'a> Tx<'a> {
     #[inline]
     pub fn put_string(&mut self, key: &[u8], value: &[u8], expires: Option<TimeMs>) {
         let part = self.part_of(key);
-        if self.interests.any() {
+        if self.interests.wants_events() {
             self.foretell(part, key);
         }
         let stamp = self.stamp(part);
@@ -611,6 +617,7 @@ impl<'a> Tx<'a> {
     /// Empties the selected database. Every partition must be locked.
     pub fn flush_db(&mut self) {
         self.ensure_all();
+        self.flushes = true;
         for part in 0..self.parts.len() {
             let db = self.parts[part].guard.physical(self.db);
             if !self.parts[part].guard.index(db).is_empty() {
@@ -634,7 +641,7 @@ impl<'a> Tx<'a> {
     /// many keys and hashes it was. Forgets deadlines that nothing answers for.
     pub fn remove_ended(&mut self, limit: usize) -> u64 {
         let (now, stamp) = (self.now, self.stamp(0));
-        let hears = self.interests.any();
+        let hears = self.interests.wants_events();
         let Part { guard, effects, effect_count, single_put } = &mut self.parts[0];
         let mut body = Vec::new();
         let mut count = 0;
@@ -705,7 +712,7 @@ impl<'a> Tx<'a> {
                 garbage.append(&mut part.guard.take_garbage());
             }
         }
-        if !self.told.is_empty() {
+        if !self.told.is_empty() || ((wrote || self.flushes) && self.interests.wants_changes()) {
             self.let_hear(revealed);
         }
         self.give_back();

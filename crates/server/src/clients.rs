@@ -6,14 +6,19 @@
 //! Deliberately not here: sockets and buffers, which the connection's task owns alone; when CLIENT PAUSE holds
 //! commands back (`pause.rs`).
 //!
-//! Invariants: a connection that is killed is woken and finds out at its next poll; numbers are never used twice.
+//! Invariants: a connection that is killed is woken and finds out at its next poll; numbers are never used twice; a
+//! connection that was unregistered or killed is told nothing more.
 
-use crate::monitor::{Feed, Monitors};
+use crate::feed::{Bounds, Feed, SharedBounds, Told};
+use crate::monitor::Monitors;
 use crate::pause::{Pause, Pauses};
 use base::{DbId, TimeMs};
+use commands::channels::{Channels, Counts, Delivery, Kind, Receiver};
 use commands::host::{ClientView, PauseMode, Unblock};
+use commands::tracking::{Tracking, TrackingView};
 use commands::transaction::Transaction;
 use commands::{Session, host};
+use journal::Position;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,7 +28,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use wire::reply::Protocol;
+use wire::reply::{Protocol, Reply};
 
 /// No command yet.
 const COMMAND_NONE: u16 = u16::MAX;
@@ -65,6 +70,7 @@ struct Modes {
     imports: bool,
     readonly: bool,
     redirects: bool,
+    monitors: bool,
 }
 
 impl Modes {
@@ -80,6 +86,7 @@ impl Modes {
             imports: session.imports,
             readonly: session.readonly,
             redirects: session.redirects,
+            monitors: session.monitors,
         }
     }
 }
@@ -108,8 +115,20 @@ pub struct Client {
     unblocked: Mutex<Option<Unblock>>,
     waker: Mutex<Option<Waker>>,
     modes: Mutex<Modes>,
-    /// What MONITOR shows it.
+    is_resp3: AtomicBool,
+    is_subscriber: AtomicBool,
+    is_closing: AtomicBool,
+    /// What it is sent without asking.
     pub feed: Feed,
+    limits: Arc<FeedLimits>,
+}
+
+/// How much may wait for connections that are sent something without asking, by class.
+pub struct FeedLimits {
+    /// Of connections like any other.
+    pub normal: SharedBounds,
+    /// Of those that have subscribed to something.
+    pub pubsub: SharedBounds,
 }
 
 /// Adds to a counter that only the caller writes.
@@ -193,9 +212,38 @@ impl Client {
 
     /// Closes the connection. Returns false when it was closing already.
     pub fn kill(&self) -> bool {
+        self.close();
         let is_first = !self.killed.swap(true, Ordering::AcqRel);
         self.wake();
         is_first
+    }
+
+    /// Puts something in front of the client that it does not ask for now, or closes the connection when too much of it
+    /// waits already. `write` appends it in the connection's protocol.
+    pub fn tell(&self, bounds: Bounds, revealed: Position, write: impl FnOnce(&mut Vec<u8>, Protocol)) {
+        let is_resp3 = self.is_resp3.load(Ordering::Relaxed);
+        let protocol = if is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
+        match self.feed.tell(bounds, monotonic_ns(), revealed, |out| write(out, protocol)) {
+            Told::Waits | Told::Ignored => {}
+            Told::First => self.wake(),
+            Told::Overran => _ = self.kill(),
+        }
+    }
+
+    /// The connection ends once its replies are out.
+    pub fn close(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    /// The bounds of what it is sent without asking, by its class.
+    fn bounds(&self) -> Bounds {
+        let is_subscriber = self.is_subscriber.load(Ordering::Relaxed);
+        if is_subscriber { self.limits.pubsub.get() } else { self.limits.normal.get() }
+    }
+
+    /// As [`Client::tell`] for what MONITOR shows.
+    pub fn show(&self, line: &[u8]) {
+        self.tell(self.bounds(), Position::ZERO, |out, _| out.extend_from_slice(line));
     }
 
     /// Has the connection's task look at what there is to do.
@@ -247,11 +295,15 @@ impl Client {
         CLIENT_BYTES + self.feed.bytes() + buffers.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
     }
 
-    fn flags(&self, modes: &Modes) -> String {
+    fn flags(&self, modes: &Modes, subscriptions: Counts, tracking: Option<TrackingView>) -> String {
         let set = [
-            ('O', self.feed.is_open()),
+            ('O', modes.monitors),
+            ('P', subscriptions.total() > 0),
             ('x', self.queued_next.load(Ordering::Relaxed) != 0),
             ('b', !self.is(Waiting::Not)),
+            ('t', tracking.is_some()),
+            ('R', tracking.is_some_and(|tracking| tracking.is_broken)),
+            ('B', tracking.is_some_and(|tracking| tracking.by_prefix)),
             ('A', self.killed.load(Ordering::Relaxed)),
             ('r', modes.readonly),
             ('e', modes.no_evict),
@@ -262,7 +314,7 @@ impl Client {
         if letters.is_empty() { "N".to_owned() } else { letters }
     }
 
-    fn view(&self, now_ns: u64) -> ClientView {
+    fn view(&self, now_ns: u64, subscriptions: Counts, tracking: Option<TrackingView>) -> ClientView {
         let modes = self.modes.lock().clone();
         let command = self.command.load(Ordering::Relaxed);
         ClientView {
@@ -272,11 +324,13 @@ impl Client {
             fd: self.fd,
             age_seconds: now_ns.saturating_sub(self.accepted_ns) / 1_000_000_000,
             idle_seconds: self.idle_seconds(now_ns),
-            flags: self.flags(&modes),
+            flags: self.flags(&modes, subscriptions, tracking),
+            subscriptions,
+            tracking,
             capabilities: if modes.redirects { "r".to_owned() } else { String::new() },
             query_bytes: self.query_bytes.load(Ordering::Relaxed),
             query_free_bytes: self.query_free_bytes.load(Ordering::Relaxed),
-            output_bytes: self.output_bytes.load(Ordering::Relaxed),
+            output_bytes: self.output_bytes.load(Ordering::Relaxed) + self.feed.bytes(),
             memory_bytes: self.memory_bytes(),
             queued_count: self.queued_next.load(Ordering::Relaxed).checked_sub(1),
             queued_bytes: self.queued_bytes.load(Ordering::Relaxed),
@@ -291,6 +345,77 @@ impl Client {
             db: modes.db,
             protocol: modes.protocol,
         }
+    }
+}
+
+impl Receiver for Client {
+    fn receive(&self, delivery: &Delivery<'_>) {
+        let Delivery { kind, pattern, channel, message, revealed } = *delivery;
+        self.tell(self.limits.pubsub.get(), revealed, |out, protocol| {
+            let mut reply = Reply::new(out, protocol);
+            match kind {
+                Kind::Channel => {
+                    reply.push(3);
+                    reply.bulk(b"message");
+                }
+                Kind::Shard => {
+                    reply.push(3);
+                    reply.bulk(b"smessage");
+                }
+                Kind::Pattern => {
+                    reply.push(4);
+                    reply.bulk(b"pmessage");
+                    reply.bulk(pattern);
+                }
+            }
+            reply.bulk(channel);
+            reply.bulk(message);
+        });
+    }
+
+    fn invalidate(&self, keys: Option<&[&[u8]]>, is_redirected: bool, revealed: Position) {
+        let listens = is_redirected && self.is_subscriber.load(Ordering::Relaxed);
+        if !listens && !self.is_resp3.load(Ordering::Relaxed) {
+            return; // RESP2 has no other way to tell this from a reply.
+        }
+        self.tell(self.bounds(), revealed, |out, protocol| {
+            let mut reply = Reply::new(out, protocol);
+            match protocol {
+                Protocol::Resp3 => {
+                    reply.push(2);
+                    reply.bulk(b"invalidate");
+                }
+                Protocol::Resp2 => {
+                    reply.array(3);
+                    reply.bulk(b"message");
+                    reply.bulk(b"__redis__:invalidate");
+                }
+            }
+            match keys {
+                None => reply.null(),
+                Some(keys) => {
+                    reply.array(keys.len());
+                    for key in keys {
+                        reply.bulk(key);
+                    }
+                }
+            }
+        });
+    }
+
+    fn redirection_broke(&self, id: u64) {
+        if self.is_resp3.load(Ordering::Relaxed) {
+            self.tell(self.bounds(), Position::ZERO, |out, protocol| {
+                let mut reply = Reply::new(out, protocol);
+                reply.push(2);
+                reply.bulk(b"tracking-redir-broken");
+                reply.integer(id as i64);
+            });
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
     }
 }
 
@@ -357,6 +482,9 @@ pub struct ClientRegistry {
     connected: Mutex<Connected>,
     pauses: Pauses,
     monitors: Monitors,
+    channels: Channels,
+    tracking: Tracking,
+    limits: Arc<FeedLimits>,
 }
 
 impl ClientRegistry {
@@ -367,6 +495,12 @@ impl ClientRegistry {
             connected: Mutex::new(Connected { clients: BTreeMap::new(), closed: ClientTotals::default(), id_last: 0 }),
             pauses: Pauses::default(),
             monitors: Monitors::default(),
+            channels: Channels::default(),
+            tracking: Tracking::new(usize::MAX),
+            limits: Arc::new(FeedLimits {
+                normal: SharedBounds::new(Bounds::of_limit(0, 0, 0)),
+                pubsub: SharedBounds::new(Bounds::of_limit(0, 0, 0)),
+            }),
         }
     }
 
@@ -407,7 +541,11 @@ impl ClientRegistry {
             unblocked: Mutex::new(None),
             waker: Mutex::new(None),
             modes: Mutex::new(Modes::of(&Session::new(id, false))),
+            is_resp3: AtomicBool::new(false),
+            is_subscriber: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
             feed: Feed::default(),
+            limits: Arc::clone(&self.limits),
         });
         let before = connected.clients.insert(id, Arc::clone(&client));
         assert!(before.is_none(), "a connection's number is never used twice");
@@ -419,8 +557,42 @@ impl ClientRegistry {
         let mut connected = self.connected.lock();
         if let Some(client) = connected.clients.remove(&id) {
             connected.closed.add_traffic(&client);
-            self.monitors.set(&client, false);
+            drop(connected);
+            self.forget(&client);
         }
+        // One that was killed may have subscribed to something since.
+        self.channels.forget(id);
+        self.tracking.stop(id);
+    }
+
+    /// Nobody tells a connection anything any more.
+    fn forget(&self, client: &Arc<Client>) {
+        client.close();
+        self.monitors.set(client, false);
+        self.channels.forget(client.id());
+        self.tracking.stop(client.id());
+    }
+
+    /// Who has subscribed to what.
+    #[inline]
+    pub fn channels(&self) -> &Channels {
+        &self.channels
+    }
+
+    /// Who is told of which keys that change.
+    #[inline]
+    pub fn tracking(&self) -> &Tracking {
+        &self.tracking
+    }
+
+    /// How much may wait for connections that are sent something without asking.
+    pub fn limits(&self) -> &FeedLimits {
+        &self.limits
+    }
+
+    /// The connection with this number, unless it is closing.
+    pub fn receiver(&self, id: u64) -> Option<Arc<dyn Receiver>> {
+        self.find(id).map(|client| client as Arc<dyn Receiver>)
     }
 
     /// The connections in figures.
@@ -431,11 +603,22 @@ impl ClientRegistry {
         totals
     }
 
+    /// Closes connections for which too much has waited for too long.
+    pub fn close_slow(&self) {
+        let now_ns = monotonic_ns();
+        for client in self.connected.lock().clients.values() {
+            if client.feed.overruns(client.bounds(), now_ns) {
+                client.kill();
+            }
+        }
+    }
+
     /// Closes connections that have sent nothing for longer than `seconds_max` and do not wait for an answer; monitors
-    /// never send anything.
+    /// and subscribers need not send anything.
     pub fn close_idle(&self, seconds_max: u64) {
         let now_ns = monotonic_ns();
-        let waits = |client: &Client| !client.is(Waiting::Not) || client.feed.is_open();
+        let is_told = |client: &Client| client.modes.lock().monitors || client.is_subscriber.load(Ordering::Relaxed);
+        let waits = |client: &Client| !client.is(Waiting::Not) || is_told(client);
         let is_idle = |client: &&Arc<Client>| !waits(client) && seconds_max < client.idle_seconds(now_ns);
         for client in self.connected.lock().clients.values().filter(is_idle) {
             client.kill();
@@ -447,6 +630,10 @@ impl ClientRegistry {
         for client in self.connected.lock().clients.values() {
             client.kill();
         }
+    }
+
+    fn view_of(&self, client: &Client, now_ns: u64) -> ClientView {
+        client.view(now_ns, self.channels.counts(client.id), self.tracking.view(client.id))
     }
 
     fn find(&self, id: u64) -> Option<Arc<Client>> {
@@ -484,13 +671,13 @@ impl ClientRegistry {
 
 impl host::Clients for ClientRegistry {
     fn view(&self, id: u64) -> Option<ClientView> {
-        self.find(id).map(|client| client.view(monotonic_ns()))
+        self.find(id).map(|client| self.view_of(&client, monotonic_ns()))
     }
 
     fn views(&self) -> Vec<ClientView> {
         let now_ns = monotonic_ns();
         let clients: Vec<Arc<Client>> = self.connected.lock().clients.values().cloned().collect();
-        clients.iter().map(|client| client.view(now_ns)).collect()
+        clients.iter().map(|client| self.view_of(client, now_ns)).collect()
     }
 
     fn kill(&self, id: u64) -> bool {
@@ -498,7 +685,8 @@ impl host::Clients for ClientRegistry {
         let mut connected = self.connected.lock();
         let Some(client) = connected.clients.remove(&id) else { return false };
         connected.closed.add_traffic(&client);
-        self.monitors.set(&client, false);
+        drop(connected);
+        self.forget(&client);
         client.kill()
     }
 
@@ -517,6 +705,8 @@ impl host::Clients for ClientRegistry {
     fn update(&self, session: &Session) {
         if let Some(client) = self.find(session.id) {
             *client.modes.lock() = Modes::of(session);
+            client.is_resp3.store(session.protocol == Protocol::Resp3, Ordering::Relaxed);
+            client.is_subscriber.store(session.subscription_count > 0, Ordering::Relaxed);
             self.monitors.set(&client, session.monitors);
         }
     }

@@ -21,7 +21,6 @@ use commands::run::{self, Engine, Moment, Ran, Resolved, Scratch};
 use commands::waiting::{self, Outcome, Waiter};
 use commands::within::{Inner, Observer, Origin};
 use commands::{Await, Flags, Flow, Keys, Scope, Session, table};
-use journal::Position;
 use keyspace::prefetch::Ahead;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -86,8 +85,8 @@ pub struct Connection<S> {
     scratch: Scratch,
     /// Runs from when the command in hand could begin.
     timer: Timer,
-    /// What the replies in `out` reveal.
-    revealed: Position,
+    /// `out` has bytes of the feed.
+    has_fed: bool,
 }
 
 /// Commands parsed at once: enough for their cache misses to overlap, few enough to stay in cache.
@@ -149,7 +148,7 @@ impl<S: Stream> Connection<S> {
             parser: RequestParser::new(),
             scratch: Scratch::default(),
             timer,
-            revealed: Position::ZERO,
+            has_fed: false,
         }
     }
 
@@ -161,6 +160,9 @@ impl<S: Stream> Connection<S> {
                 break end;
             }
         };
+        if self.client.feed.has_overrun() {
+            self.server.statistics.count(Counter::OutputLimitReached, 1);
+        }
         tracing::debug!(client = self.client.id(), ?end, "connection closed");
     }
 
@@ -310,9 +312,22 @@ impl<S: Stream> Connection<S> {
             Ok(resolved) => self.run(*resolved, args, moment).await?,
             Err(error) => self.refuse(&args, error.reply()),
         };
+        let mut is_push = false;
         let end = match flow {
             Flow::Done => None,
-            Flow::Close => Some(End::Closed),
+            Flow::Close => {
+                self.client.close();
+                Some(End::Closed)
+            }
+            Flow::Subscribed => {
+                is_push = true;
+                None
+            }
+            Flow::Unsubscribed => {
+                is_push = true;
+                self.take_feed_before(start);
+                None
+            }
             Flow::Await(what) => {
                 let end = self.await_for(what).await?;
                 self.restart(moment);
@@ -321,11 +336,30 @@ impl<S: Stream> Connection<S> {
                 end
             }
         };
-        if !self.session.end_reply() {
+        if !self.session.end_reply() && !is_push {
             self.out.truncate(start);
+        }
+        if self.client.feed.is_waiting() {
+            self.take_feed();
         }
         self.check_output_limit()?;
         Ok(end)
+    }
+
+    /// Puts what the client is sent without asking behind the replies so far.
+    #[cold]
+    fn take_feed(&mut self) {
+        let revealed = self.client.feed.take_into(&mut self.out);
+        self.session.revealed = self.session.revealed.max(revealed);
+        self.has_fed = true;
+    }
+
+    /// As [`Connection::take_feed`] before the replies from `start` on.
+    #[cold]
+    fn take_feed_before(&mut self, start: usize) {
+        let replies = self.out.split_off(start);
+        self.take_feed();
+        self.out.extend_from_slice(&replies);
     }
 
     /// Waits while CLIENT PAUSE holds a command back, and a little when memory runs over its limit.
@@ -377,7 +411,7 @@ impl<S: Stream> Connection<S> {
             }
             match ran {
                 Ran::Done { flow, revealed, refused, .. } => {
-                    self.revealed = self.revealed.max(revealed);
+                    self.session.revealed = self.session.revealed.max(revealed);
                     if is_shown_later && server.clients.monitors().is_watched() {
                         self.show(resolved, &args);
                     }
@@ -469,17 +503,35 @@ impl<S: Stream> Connection<S> {
         self.unless_killed(server.clients.unpaused(&client, is_write)).await
     }
 
-    /// Waits for `what`, unless the connection is killed or the client goes away, whom no answer would reach. What
+    /// Waits for `what`, unless the connection is killed or the client goes away, whom no answer would reach. What it is
+    /// sent without asking goes out meanwhile. What
     /// the client sends meanwhile is kept, up to a bound; beyond it, going away is noticed later.
     async fn unless_killed<T>(&mut self, what: impl Future<Output = T>) -> Result<T, End> {
-        let (client, stream, late) = (Arc::clone(&self.client), &mut self.stream, &mut self.input);
         let mut what = std::pin::pin!(what);
+        loop {
+            if let Some(done) = self.unless_killed_or_told(what.as_mut()).await? {
+                return Ok(done);
+            }
+            self.take_feed();
+            self.flush().await?;
+        }
+    }
+
+    /// As [`Connection::unless_killed`]; `None` when there is something in the feed.
+    async fn unless_killed_or_told<T>(
+        &mut self,
+        mut what: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<Option<T>, End> {
+        let (client, stream, late) = (Arc::clone(&self.client), &mut self.stream, &mut self.input);
         poll_fn(|ctx| {
             if client.is_killed(ctx) {
                 return Poll::Ready(Err(End::Killed));
             }
             if let Poll::Ready(done) = what.as_mut().poll(ctx) {
-                return Poll::Ready(Ok(done));
+                return Poll::Ready(Ok(Some(done)));
+            }
+            if client.feed.is_waiting() {
+                return Poll::Ready(Ok(None));
             }
             while late.len() < LATE_BYTES_MAX {
                 late.reserve(READ_BYTES);
@@ -585,7 +637,8 @@ impl<S: Stream> Connection<S> {
 
     fn check_output_limit(&self) -> Result<(), End> {
         let limit = self.server.output_bytes_max();
-        if limit == 0 || self.out.len() <= limit {
+        // What it was sent without asking has bounds of its own.
+        if limit == 0 || self.out.len() <= limit || self.has_fed {
             return Ok(());
         }
         self.server.statistics.count(Counter::OutputLimitReached, 1);
@@ -597,7 +650,7 @@ impl<S: Stream> Connection<S> {
         if self.out.is_empty() {
             return Ok(());
         }
-        if let Err(error) = self.server.node.settle(self.revealed).await {
+        if let Err(error) = self.server.node.settle(self.session.revealed).await {
             // The replies in hand may claim what the journal does not hold: none of them may leave.
             tracing::error!(%error, "replies dropped: the journal cannot get their writes where they belong");
             self.out.clear();
@@ -629,13 +682,16 @@ impl<S: Stream> Connection<S> {
         .await?;
         self.client.count_out(written);
         self.out.clear();
+        if std::mem::take(&mut self.has_fed) {
+            self.client.feed.written();
+        }
         if IDLE_BUFFER_BYTES_MAX < self.out.capacity() {
             self.out = Vec::new();
         }
         Ok(())
     }
 
-    /// Reads what there is, making room for `bytes_missing`. What a monitor is to see comes first.
+    /// Reads what there is, making room for `bytes_missing`. What the client is sent without asking comes first.
     async fn read(&mut self, bytes_missing: usize) -> Result<(), End> {
         self.make_room(bytes_missing);
         let (query_bytes, free_bytes) = (self.input.len(), self.input.capacity() - self.input.len());
@@ -646,18 +702,20 @@ impl<S: Stream> Connection<S> {
             return Err(End::OverLimit);
         }
         let (client, stream, input) = (&self.client, &mut self.stream, &mut self.input);
-        let (out, monitors) = (&mut self.out, self.session.monitors);
         let count = poll_fn(|ctx| {
             if client.is_killed(ctx) {
                 return Poll::Ready(Err(End::Killed));
             }
-            if monitors && client.feed.take_into(out) {
+            if client.feed.is_waiting() {
                 return Poll::Ready(Ok(None));
             }
             poll_read_into(Pin::new(&mut *stream), ctx, input).map_ok(Some).map_err(End::from)
         })
         .await?;
-        let Some(count) = count else { return Ok(()) };
+        let Some(count) = count else {
+            self.take_feed();
+            return Ok(());
+        };
         if count == 0 {
             return Err(End::Closed);
         }
@@ -700,12 +758,7 @@ fn show(server: &Server, resolved: Resolved, shown: &Shown<'_>) {
     if flags.has(Flags::ADMIN) || flags.has(Flags::SKIP_MONITOR) {
         return;
     }
-    let bytes_max = match server.output_bytes_max() {
-        0 => usize::MAX,
-        bytes_max => bytes_max,
-    };
-    let closed_count = server.clients.monitors().show(shown, bytes_max);
-    server.statistics.count(Counter::OutputLimitReached, closed_count);
+    server.clients.monitors().show(shown);
 }
 
 /// Counts, logs and shows the commands that run within another one.

@@ -9,7 +9,9 @@ use crate::info;
 use crate::process;
 use crate::statistics::Statistics;
 use base::{DB_COUNT, DbId, TimeMs};
+use commands::channels::{Channels, Receiver};
 use commands::host::{Clients, CommandLog, Host, Latency, LatencyEvent, LatencyHistogram, LogKind, Memory};
+use commands::tracking::Tracking;
 use node::Node;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -183,6 +185,18 @@ impl Host for ServerHost {
 
     fn clients(&self) -> &dyn Clients {
         &*self.clients
+    }
+
+    fn channels(&self) -> &Channels {
+        self.clients.channels()
+    }
+
+    fn receiver(&self, id: u64) -> Option<Arc<dyn Receiver>> {
+        self.clients.receiver(id)
+    }
+
+    fn tracking(&self) -> &Tracking {
+        self.clients.tracking()
     }
 
     fn command_log(&self, kind: LogKind) -> &dyn CommandLog {

@@ -12,6 +12,7 @@ use crate::distribution::percentile_ns;
 use crate::host::ServerHost;
 use crate::process;
 use crate::statistics::{Counter, Totals};
+use commands::channels::Kind;
 use commands::connection::{REDIS_VERSION, SERVER_NAME, VERSION};
 use commands::host::{Host, Memory, PauseMode};
 use commands::table;
@@ -142,8 +143,8 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
         "client_recent_max_input_buffer": clients.query_bytes_max,
         "client_recent_max_output_buffer": clients.output_bytes_max,
         "blocked_clients": clients.blocked,
-        "tracking_clients": 0,
-        "pubsub_clients": 0,
+        "tracking_clients": facts.host.clients.tracking().totals().client_count,
+        "pubsub_clients": facts.host.clients.channels().subscriber_count(),
         "watching_clients": clients.watching,
         "clients_in_timeout_table": 0,
         "total_watched_keys": clients.watched_count,
@@ -229,6 +230,7 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
 fn stats(facts: &Facts<'_>, out: &mut String) {
     let (host, totals) = (facts.host, &facts.totals);
     let (clients, node) = (host.clients.totals(), host.node_counts());
+    let tracking = host.clients.tracking().totals();
     let now = Flow { commands: totals.calls(), received: clients.received_bytes, sent: clients.sent_bytes };
     let rates = host.rates.at(Instant::now(), now);
     fields! { out,
@@ -251,12 +253,15 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
         "evicted_clients": 0,
         "keyspace_hits": totals.counter(Counter::Hits),
         "keyspace_misses": totals.counter(Counter::Misses),
-        "pubsub_channels": 0,
-        "pubsub_patterns": 0,
+        "pubsub_channels": facts.host.clients.channels().name_count(Kind::Channel),
+        "pubsub_patterns": facts.host.clients.channels().name_count(Kind::Pattern),
+        "pubsubshard_channels": facts.host.clients.channels().name_count(Kind::Shard),
         "latest_fork_usec": 0,
         "total_forks": 0,
         "migrate_cached_sockets": 0,
-        "tracking_total_keys": 0,
+        "tracking_total_keys": tracking.key_count,
+        "tracking_total_items": tracking.item_count,
+        "tracking_total_prefixes": tracking.prefix_count,
         "unexpected_error_replies": 0,
         "total_error_replies": totals.counter(Counter::Errors),
         "client_query_buffer_limit_disconnections": totals.counter(Counter::QueryLimitReached),

@@ -9,6 +9,7 @@ pub mod config;
 pub mod connection;
 pub mod distribution;
 pub mod exit;
+pub mod feed;
 pub mod host;
 pub mod info;
 pub mod inspect;

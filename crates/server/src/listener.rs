@@ -99,10 +99,12 @@ fn tune(server: &Server, stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes connections that have been idle for longer than `timeout` allows, once a second.
+/// Closes connections that have been idle for longer than `timeout` allows, and those that read too slowly, once a
+/// second.
 pub async fn sweep(server: Arc<Server>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
+        server.clients.close_slow();
         let seconds_max = server.settings.idle_seconds_max();
         if seconds_max > 0 {
             server.clients.close_idle(seconds_max);

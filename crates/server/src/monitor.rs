@@ -4,13 +4,10 @@
 //! a command is about to run ─► is_watched? ─► one line ─► the feed of each monitor ─► its task writes it out
 //! ```
 //!
-//! Whoever runs a command never waits for a monitor: a feed is memory, and a monitor that lets it grow past its limit
-//! is closed. Deliberately not here: which commands are shown, and to whom secrets belong (`connection.rs`, `redact`).
+//! Whoever runs a command never waits for a monitor, which is closed when it reads too slowly (`feed.rs`).
+//! Deliberately not here: which commands are shown, and to whom secrets belong (`connection.rs`, `redact`).
 //!
-//! Invariants: a feed that is not open is empty; a connection is among the monitors exactly while its feed is open.
-//!
-//! Source: behaviour of Valkey 9.1 `replicationFeedMonitors`. Different on purpose: a monitor is closed at
-//! [`FEED_BYTES_MAX`] even where `client-output-buffer-limit` sets no limit for normal clients.
+//! Source: behaviour of Valkey 9.1 `replicationFeedMonitors`.
 
 use crate::clients::Client;
 use base::DbId;
@@ -18,62 +15,9 @@ use commands::redact;
 use parking_lot::Mutex;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use wire::args::Args;
 use wire::inline::put_quoted;
-
-/// Bytes that may wait for one monitor, whatever `client-output-buffer-limit` says.
-pub const FEED_BYTES_MAX: usize = 64 << 20;
-
-/// The lines that wait for one connection.
-#[derive(Default)]
-pub struct Feed {
-    is_open: AtomicBool,
-    lines: Mutex<Vec<u8>>,
-}
-
-impl Feed {
-    /// Whether the connection is a monitor.
-    pub fn is_open(&self) -> bool {
-        self.is_open.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that wait.
-    pub fn bytes(&self) -> usize {
-        if self.is_open() { self.lines.lock().len() } else { 0 }
-    }
-
-    /// Moves what waits to the end of `out`; returns whether that was anything.
-    pub fn take_into(&self, out: &mut Vec<u8>) -> bool {
-        let mut lines = self.lines.lock();
-        let had_lines = !lines.is_empty();
-        if out.is_empty() {
-            std::mem::swap(out, &mut lines);
-        } else {
-            out.append(&mut lines);
-        }
-        had_lines
-    }
-
-    /// Adds a line. `None` when there is no room for it.
-    fn push(&self, line: &[u8], bytes_max: usize) -> Option<WasEmpty> {
-        let mut lines = self.lines.lock();
-        if bytes_max < lines.len() + line.len() {
-            return None;
-        }
-        let was_empty = lines.is_empty();
-        lines.extend_from_slice(line);
-        Some(WasEmpty(was_empty))
-    }
-
-    fn close(&self) {
-        self.is_open.store(false, Ordering::Relaxed);
-        *self.lines.lock() = Vec::new();
-    }
-}
-
-/// Whether nothing waited before, so that the task must be told.
-struct WasEmpty(bool);
 
 /// A command as it is shown.
 pub struct Shown<'a> {
@@ -120,75 +64,60 @@ impl Monitors {
     /// Makes a connection a monitor, or no longer one.
     pub fn set(&self, client: &Arc<Client>, watches: bool) {
         let mut watching = self.watching.lock();
-        if watches && !client.feed.is_open() {
-            client.feed.is_open.store(true, Ordering::Relaxed);
+        let is_watching = watching.iter().any(|other| other.id() == client.id());
+        if watches && !is_watching {
             watching.push(Arc::clone(client));
-        } else if !watches && client.feed.is_open() {
-            client.feed.close();
+        } else if !watches && is_watching {
             watching.retain(|other| other.id() != client.id());
         }
         self.count.store(watching.len(), Ordering::Relaxed);
     }
 
-    /// Shows a command to all monitors. Those whose feed would outgrow `bytes_max` are closed; returns how many.
+    /// Shows a command to all monitors.
     #[cold]
-    pub fn show(&self, shown: &Shown<'_>, bytes_max: usize) -> u64 {
+    pub fn show(&self, shown: &Shown<'_>) {
         let line = shown.line();
-        let mut watching = self.watching.lock();
-        let before = watching.len();
-        watching.retain(|client| show_one(client, &line, bytes_max.min(FEED_BYTES_MAX)));
-        self.count.store(watching.len(), Ordering::Relaxed);
-        (before - watching.len()) as u64
-    }
-}
-
-/// Whether the monitor goes on watching.
-fn show_one(client: &Client, line: &[u8], bytes_max: usize) -> bool {
-    match client.feed.push(line, bytes_max) {
-        Some(WasEmpty(true)) => client.wake(),
-        Some(WasEmpty(false)) => {}
-        None => {
-            client.feed.close();
-            client.kill();
-            return false;
+        for client in self.watching.lock().iter() {
+            client.show(&line);
         }
     }
-    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clients::ClientRegistry;
+    use crate::feed::Bounds;
     use std::net::SocketAddr;
     use wire::args::Ranges;
     use wire::request::{Limits, Login, RequestParser};
 
-    fn client() -> Arc<Client> {
+    fn client(registry: &ClientRegistry) -> Arc<Client> {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        ClientRegistry::new().register(address, address, &std::io::stdin(), 1).expect("there is room")
+        registry.register(address, address, &std::io::stdin(), 2).expect("there is room")
     }
 
-    fn show(monitors: &Monitors, line: &str, bytes_max: usize) -> u64 {
+    fn show(monitors: &Monitors, line: &str) {
         let (line, mut ranges) = (format!("{line}\r\n"), Ranges::new());
         RequestParser::new().parse(line.as_bytes(), &Limits::standard(Login::Done), &mut ranges).expect("a command");
         let args = &ranges.args(line.as_bytes());
-        monitors.show(&Shown { time_us: 1_339_518_083_007_412, db: DbId(3), source: "[::1]:9", args }, bytes_max)
+        monitors.show(&Shown { time_us: 1_339_518_083_007_412, db: DbId(3), source: "[::1]:9", args });
     }
 
     fn taken(client: &Client) -> String {
         let mut out = Vec::new();
         client.feed.take_into(&mut out);
+        client.feed.written();
         String::from_utf8(out).expect("lines are ASCII")
     }
 
     #[test]
     fn lines_look_as_in_redis_and_show_no_secrets() {
-        let (monitors, client) = (Monitors::default(), client());
+        let (monitors, client) = (Monitors::default(), client(&ClientRegistry::new()));
         monitors.set(&client, true);
         for line in [r#"keys "a\"*""#, "auth me hush", "HELLO 3 AUTH me hush SETNAME x", "config set requirepass hush"]
         {
-            assert_eq!(show(&monitors, line, usize::MAX), 0);
+            show(&monitors, line);
         }
         let expected = [
             r#""keys" "a\"*""#,
@@ -201,34 +130,37 @@ mod tests {
     }
 
     #[test]
-    fn who_stops_watching_is_shown_nothing_and_keeps_nothing() {
-        let (monitors, one, two) = (Monitors::default(), client(), client());
+    fn who_stops_watching_is_shown_nothing_more() {
+        let registry = ClientRegistry::new();
+        let (monitors, one, two) = (Monitors::default(), client(&registry), client(&registry));
         assert!(!monitors.is_watched());
         monitors.set(&one, true);
         monitors.set(&one, true);
-        show(&monitors, "ping", usize::MAX);
+        show(&monitors, "ping");
+        assert_eq!(taken(&one).lines().count(), 1);
         monitors.set(&one, false);
         assert!(!monitors.is_watched());
-        assert_eq!((one.feed.bytes(), two.feed.bytes()), (0, 0));
-        show(&monitors, "ping", usize::MAX);
-        assert_eq!(taken(&one), "");
+        show(&monitors, "ping");
+        assert_eq!((taken(&one), taken(&two)), (String::new(), String::new()));
     }
 
     #[test]
     fn a_monitor_that_falls_behind_is_closed_and_the_others_are_not() {
-        let (monitors, slow, fast) = (Monitors::default(), client(), client());
+        let registry = ClientRegistry::new();
+        let (monitors, slow, fast) = (Monitors::default(), client(&registry), client(&registry));
         for client in [&slow, &fast] {
             monitors.set(client, true);
         }
         let line_bytes = "+1339518083.007412 [3 [::1]:9] \"ping\"\r\n".len();
+        registry.limits().normal.set(Bounds::of_limit(3 * line_bytes as u64, 0, 0));
         for _ in 0..3 {
-            assert_eq!(show(&monitors, "ping", 3 * line_bytes), 0);
+            show(&monitors, "ping");
         }
         assert_eq!(taken(&fast).len(), 3 * line_bytes);
-        assert_eq!(show(&monitors, "ping", 3 * line_bytes), 1);
+        assert!(!slow.feed.has_overrun());
+        show(&monitors, "ping");
         assert!(!slow.kill(), "it was closed already");
-        assert_eq!((slow.feed.is_open(), slow.feed.bytes()), (false, 0));
+        assert_eq!((slow.feed.has_overrun(), slow.feed.bytes()), (true, 0));
         assert_eq!(taken(&fast).len(), line_bytes);
-        assert!(monitors.is_watched());
     }
 }

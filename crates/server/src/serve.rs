@@ -8,8 +8,9 @@
 
 use crate::admin;
 use crate::clients::ClientRegistry;
-use crate::config::{ClientClass, Loaded, LogLevel, MaxmemoryPolicy, SettingId, Settings, SyncMode};
+use crate::config::{ClientClass, Loaded, LogLevel, MaxmemoryPolicy, OutputLimit, SettingId, Settings, SyncMode};
 use crate::exit::{self, Exit};
+use crate::feed::Bounds;
 use crate::host::ServerHost;
 use crate::listener;
 use crate::logging;
@@ -17,6 +18,7 @@ use crate::metrics::MetricsSource;
 use crate::statistics::Statistics;
 use commands::Host;
 use env::{Disk, RealClock, RealDisk, RealEntropy};
+use keyspace::events::{Heard, Interests, Listener};
 use keyspace::stream::BlockLimits;
 use node::{MemoryLimit, MemoryPolicy, Node, OpenError, Options, Progress};
 use parking_lot::Mutex;
@@ -296,6 +298,7 @@ fn follow_settings(server: &Arc<Server>) {
         }
         Ok(())
     });
+    follow_told(server);
     server.node.keyspace.set_keeps_ended(settings.import_mode() != 0);
     let node = Arc::clone(&server.node);
     settings.on_change(SettingId::of("import-mode"), move |value| {
@@ -324,6 +327,65 @@ fn follow_settings(server: &Arc<Server>) {
         listener::listen(&server, server.settings.port())
             .map_err(|_| "Failed to bind to specified addresses.".to_owned())
     });
+}
+
+/// Settings about what connections are sent without asking.
+fn follow_told(server: &Arc<Server>) {
+    let settings = &server.settings;
+    let events = SettingId::of("notify-keyspace-events");
+    server.node.keyspace.set_interests(Interests::of_letters(&settings.text(events)));
+    server.node.keyspace.set_listener(Arc::new(Herald { clients: Arc::clone(&server.clients) }));
+    let node = Arc::clone(&server.node);
+    settings.on_change(events, move |value| {
+        node.keyspace.set_interests(Interests::of_letters(&value.text));
+        Ok(())
+    });
+    let node = Arc::clone(&server.node);
+    server.clients.tracking().set_switch(move |hears| node.keyspace.hear_changes(hears));
+    let keys_max = SettingId::of("tracking-table-max-keys");
+    set_tracked_keys(&server.clients, settings.number(keys_max));
+    let clients = Arc::clone(&server.clients);
+    settings.on_change(keys_max, move |value| {
+        set_tracked_keys(&clients, value.number);
+        Ok(())
+    });
+    set_feed_limits(&server.clients, settings);
+    let (clients, weak) = (Arc::clone(&server.clients), Arc::downgrade(settings));
+    settings.on_change(SettingId::of("client-output-buffer-limit"), move |_| {
+        if let Some(settings) = weak.upgrade() {
+            set_feed_limits(&clients, &settings);
+        }
+        Ok(())
+    });
+}
+
+/// 0 is no limit.
+fn set_tracked_keys(clients: &ClientRegistry, keys_max: i64) {
+    let keys_max = usize::try_from(keys_max).ok().filter(|max| *max > 0);
+    clients.tracking().set_keys_max(keys_max.unwrap_or(usize::MAX));
+}
+
+fn set_feed_limits(clients: &ClientRegistry, settings: &Settings) {
+    let bounds = |class| {
+        let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = settings.output_limit(class);
+        Bounds::of_limit(hard_bytes, soft_bytes, soft_seconds)
+    };
+    clients.limits().normal.set(bounds(ClientClass::Normal));
+    clients.limits().pubsub.set(bounds(ClientClass::Pubsub));
+}
+
+/// Passes on what transactions tell.
+struct Herald {
+    clients: Arc<ClientRegistry>,
+}
+
+impl Listener for Herald {
+    fn hear(&self, heard: &Heard<'_>) {
+        self.clients.channels().announce(heard);
+        if heard.interests.wants_changes() {
+            self.clients.tracking().invalidate(heard);
+        }
+    }
 }
 
 async fn wait_for_stop(server: &Server) -> Exit {

@@ -1,12 +1,20 @@
 //! The least a [`Host`] can be: a few settings, no other connections, an empty slow log.
 
+#[allow(dead_code, reason = "each test crate uses a part of it")]
+#[path = "log.rs"]
+mod log;
+
+pub use log::Log;
+
 use base::glob::{Case, glob_matches};
 use base::{DbId, TimeMs};
+use commands::channels::{Channels, Counts, Receiver};
 use commands::host::{
     ClientView, Clients, CommandLog, Host, Latency, LatencyEvent, LatencyHistogram, LogEntry, LogKind, Memory,
     PauseMode, Unblock,
 };
 use commands::session::Session;
+use commands::tracking::Tracking;
 use env::Clock;
 use sim::SimClock;
 use std::collections::BTreeMap;
@@ -19,6 +27,7 @@ pub struct TestHost {
     random: AtomicU64,
     settings: Mutex<BTreeMap<String, String>>,
     clients: Mutex<BTreeMap<u64, ClientView>>,
+    pub log: Arc<Log>,
 }
 
 impl TestHost {
@@ -26,7 +35,13 @@ impl TestHost {
     pub fn new(clock: Arc<SimClock>) -> TestHost {
         let settings = [("maxmemory-policy", "noeviction"), ("proto-max-bulk-len", "536870912")];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        TestHost { clock, random: AtomicU64::new(1), settings: Mutex::new(settings.into()), clients: Mutex::default() }
+        TestHost {
+            clock,
+            random: AtomicU64::new(1),
+            settings: Mutex::new(settings.into()),
+            clients: Mutex::default(),
+            log: Arc::default(),
+        }
     }
 }
 
@@ -88,6 +103,18 @@ impl Host for TestHost {
         self
     }
 
+    fn channels(&self) -> &Channels {
+        &self.log.channels
+    }
+
+    fn receiver(&self, id: u64) -> Option<Arc<dyn Receiver>> {
+        Some(Arc::new(log::Inbox { id, log: self.log.clone() }))
+    }
+
+    fn tracking(&self) -> &Tracking {
+        &self.log.tracking
+    }
+
     fn command_log(&self, _kind: LogKind) -> &dyn CommandLog {
         self
     }
@@ -142,6 +169,8 @@ fn view_of(session: &Session) -> ClientView {
         flags: if flags.is_empty() { "N".to_owned() } else { flags },
         capabilities: if session.redirects { "r".to_owned() } else { String::new() },
         db: session.db,
+        subscriptions: Counts::default(),
+        tracking: None,
         protocol: session.protocol,
         query_bytes: 0,
         query_free_bytes: 0,
@@ -159,7 +188,8 @@ fn view_of(session: &Session) -> ClientView {
 
 impl Clients for TestHost {
     fn view(&self, id: u64) -> Option<ClientView> {
-        self.clients.lock().expect("nobody panicked while holding it").get(&id).cloned()
+        let view = self.clients.lock().expect("nobody panicked while holding it").get(&id).cloned()?;
+        Some(ClientView { subscriptions: self.log.channels.counts(id), tracking: self.log.tracking.view(id), ..view })
     }
 
     fn views(&self) -> Vec<ClientView> {

@@ -8,7 +8,7 @@
 mod host;
 pub mod render;
 
-pub use host::TestHost;
+pub use host::{Log, TestHost};
 
 use base::DbId;
 use commands::run::{Engine, Moment, Ran, Resolved, Scratch, resolve, run};
@@ -17,12 +17,11 @@ use env::Clock;
 use journal::{Journal, Options, Position, Record, SEGMENT_BYTES_MIN, SyncMode};
 use keyspace::access::AccessClock;
 use keyspace::entry::Home;
-use keyspace::events::{Heard, Interests, Listener};
+use keyspace::events::Interests;
 use keyspace::partition::Stamp;
 use keyspace::{Begin, Keyspace, Partition, Tx, spilled};
 use sim::{SimClock, SimDisk};
-use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use wire::args::{Args, Ranges};
 use wire::request::{Limits, Login, Parsed, RequestParser};
 
@@ -44,27 +43,6 @@ pub struct Node {
     /// What was told, once somebody wants to hear of it.
     pub told: Arc<Log>,
     scratch: Scratch,
-}
-
-/// What transactions tell, a line each: `event database name key`.
-#[derive(Default)]
-pub struct Log(Mutex<String>);
-
-impl Log {
-    /// Takes the lines so far.
-    pub fn take(&self) -> String {
-        std::mem::take(&mut *self.0.lock().expect("nobody panicked while holding it"))
-    }
-}
-
-impl Listener for Log {
-    fn hear(&self, heard: &Heard<'_>) {
-        let mut lines = self.0.lock().expect("nobody panicked while holding it");
-        for told in heard.told {
-            let key = told.key.escape_ascii();
-            writeln!(lines, "event {} {} {key}", told.db.0, told.name).expect("writing to memory");
-        }
-    }
 }
 
 /// What a command came to.
@@ -91,7 +69,7 @@ impl Node {
         let disk = Arc::new(SimDisk::new());
         let (journal, _) = Journal::open(disk, options, None, &mut nothing).expect("an empty disk opens");
         let host = TestHost::new(clock.clone());
-        let (keyspace, told) = (Keyspace::new(PARTITION_COUNT), Arc::new(Log::default()));
+        let (keyspace, told) = (Keyspace::new(PARTITION_COUNT), host.log.clone());
         keyspace.set_listener(told.clone());
         Node { keyspace, journal, clock, host, told, scratch: Scratch::default() }
     }
@@ -133,6 +111,7 @@ impl Node {
 
     fn run(&mut self, session: &mut Session, args: Args<'_>) -> Answer {
         self.keyspace.set_keeps_ended(self.host.setting("import-mode").is_some_and(|mode| mode == "yes"));
+        self.keyspace.hear_changes(self.host.log.tracking.totals().client_count > 0);
         match resolve(&args) {
             Ok(resolved) => self.run_resolved(session, resolved, args),
             Err(error) => {
@@ -233,8 +212,8 @@ impl Node {
             self.journal.scan_segment(segment.id, &mut replay).expect("the journal is sound");
         }
         let host = TestHost::new(self.clock.clone());
-        let (journal, clock) = (self.journal.clone(), self.clock.clone());
-        Node { keyspace, journal, clock, host, told: Arc::default(), scratch: Scratch::default() }
+        let (journal, clock, told) = (self.journal.clone(), self.clock.clone(), host.log.clone());
+        Node { keyspace, journal, clock, host, told, scratch: Scratch::default() }
     }
 }
 

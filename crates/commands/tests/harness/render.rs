@@ -5,7 +5,7 @@ use super::Answer;
 use commands::Flow;
 use wire::value::{Decoded, Value};
 
-/// The lines of an answer. Checks that the reply is exactly one whole RESP value.
+/// The lines of an answer. Checks that the reply is exactly one whole RESP value, or that all of it is pushes.
 pub fn answer(answer: &Answer, sorted: bool) -> String {
     let mut out = String::new();
     match &answer.flow {
@@ -15,11 +15,25 @@ pub fn answer(answer: &Answer, sorted: bool) -> String {
         }
         Flow::Done | Flow::Close if answer.reply.is_empty() => out.push_str("(no reply)\n"),
         Flow::Done | Flow::Close => value(&decoded(&answer.reply, sorted), "", &mut out),
+        Flow::Subscribed | Flow::Unsubscribed => pushes(&answer.reply, &mut out),
     }
     if matches!(answer.flow, Flow::Close) {
         out.push_str("(closes)\n");
     }
     out
+}
+
+/// Replies that are pushes: one for each name.
+fn pushes(mut replies: &[u8], out: &mut String) {
+    while !replies.is_empty() {
+        match Value::decode(replies) {
+            Ok(Decoded::Value { value: push, bytes }) => {
+                value(&push, "", out);
+                replies = &replies[bytes..];
+            }
+            other => panic!("not a reply: {}: {other:?}", replies.escape_ascii()),
+        }
+    }
 }
 
 fn decoded(reply: &[u8], sorted: bool) -> Value {

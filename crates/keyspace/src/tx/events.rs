@@ -2,10 +2,11 @@
 
 use super::{Found, Part, Tx};
 use crate::effect::Effect;
-use crate::events::{Event, Heard, Told};
+use crate::events::{Event, Happened, Heard, Message, Told};
 use crate::partition::{Applied, has_ended};
 use base::{DbId, Reader};
 use journal::Position;
+use smallvec::SmallVec;
 
 impl Tx<'_> {
     /// Tells of something that happened to `key` in the selected database, if anybody wants to know. To be called after
@@ -20,10 +21,26 @@ impl Tx<'_> {
         }
     }
 
+    /// The transaction works for this connection.
+    #[inline]
+    pub fn set_origin(&mut self, id: u64) {
+        self.origin = id;
+    }
+
     /// Whether keys that are looked for and not there are news from here on: so it is for commands that read.
     #[inline]
     pub fn hear_misses(&mut self, hears: bool) {
         self.hears_misses = hears && self.interests.wants(Event::Miss);
+    }
+
+    /// Sends a message when the transaction is committed.
+    pub fn publish(&mut self, message: Message) {
+        self.told.push(Told::Message(message));
+    }
+
+    /// The transaction tells of what the journal holds up to `position`: whoever hears it waits for that.
+    pub fn reveal(&mut self, position: Position) {
+        self.seen = self.seen.max(position);
     }
 
     /// As [`Tx::peek`] for a command whose look is news when it is in vain.
@@ -44,7 +61,7 @@ impl Tx<'_> {
 
     #[cold]
     pub(super) fn tell(&mut self, event: Event, name: &'static str, db: DbId, key: &[u8]) {
-        self.told.push(Told { event, name, db, key: key.into() });
+        self.told.push(Told::Happened(Happened { event, name, db, key: key.into() }));
     }
 
     /// Tells what the change that `key` is about to see will do besides: a key that has ended but is still there goes,
@@ -101,7 +118,11 @@ impl Tx<'_> {
     #[cold]
     pub(super) fn let_hear(&mut self, revealed: Position) {
         if let Some(listener) = self.keyspace.listener() {
-            listener.hear(&Heard { interests: self.interests, told: &self.told, revealed });
+            let wants = self.interests.wants_changes();
+            let changed = self.parts.iter().filter(|part| wants && part.effect_count > 0);
+            let changes: SmallVec<[&[u8]; 4]> = changed.map(|part| &part.effects[..]).collect();
+            let (interests, told, origin, flushes) = (self.interests, &self.told[..], self.origin, self.flushes);
+            listener.hear(&Heard { interests, told, changes: &changes, flushes, origin, revealed });
         }
         self.told.clear();
     }

@@ -126,10 +126,8 @@ pub static ACCEPTED: &[Setting] = &[
     plain("shutdown-on-sigterm", Kind::Words(special::shutdown_flags), "default", Live),
     plain("databases", Kind::Integer { min: 1, max: i32::MAX as i64 }, "16", Start),
     // Observability of Redis that Larder does another way, or always.
-    plain("notify-keyspace-events", Kind::Words(special::notify_events), "", Live),
     plain("latency-tracking", YES_NO, "yes", Live),
     plain("latency-tracking-info-percentiles", Kind::Words(special::percentiles), "50 99 99.9", Live),
-    plain("tracking-table-max-keys", LONG, "1000000", Live),
     plain("acllog-max-len", LONG, "128", Live),
     plain("acl-pubsub-default", PUBSUB_DEFAULT, "resetchannels", Live),
     plain("crash-log-enabled", YES_NO, "yes", Live),
