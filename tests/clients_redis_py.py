@@ -5,6 +5,7 @@ What this deliberately is not: a test of each option of each command; the golden
 """
 
 import asyncio
+import threading
 import time
 
 import redis
@@ -181,6 +182,62 @@ def connection(r):
     expect(pipeline.execute(), [True] * 10_000)
 
 
+def transactions(r):
+    port = r.connection_pool.connection_kwargs["port"]
+    with r.pipeline(transaction=True) as pipeline:
+        expect(pipeline.set("a", 1).incr("a").hset("h", "f", "v").get("a").execute(), [True, 2, 1, "2"])
+        pipeline.set("text", "x").incr("text").set("after", 1)
+        try:
+            pipeline.execute()
+            raise Mismatch("INCR of a text was not refused")
+        except redis.ResponseError as refusal:
+            expect("value is not an integer" in str(refusal), True)
+    expect(r.get("after"), "1")
+    with r.pipeline() as pipeline:
+        pipeline.watch("a")
+        r.set("a", 10)
+        pipeline.multi()
+        pipeline.set("a", 0)
+        try:
+            pipeline.execute()
+            raise Mismatch("EXEC ran although the watched key had changed")
+        except redis.WatchError:
+            pass
+        pipeline.watch("a")
+        pipeline.unwatch()
+        expect(pipeline.set("b", 1).execute(), [True])
+    expect(r.get("a"), "10")
+
+    def add_one(pipeline):
+        was = int(pipeline.get("a"))
+        pipeline.multi()
+        pipeline.set("a", was + 1)
+
+    expect(r.transaction(add_one, "a"), [True])
+    raced(port)
+
+
+def raced(port: int):
+    """Several threads add to one number, each by reading, adding and writing under WATCH."""
+
+    def work():
+        own = client(port)
+        for _ in range(50):
+            own.transaction(step, "raced", "{other}raced")
+
+    def step(pipeline):
+        was = int(pipeline.get("raced") or 0)
+        pipeline.multi()
+        pipeline.set("raced", was + 1).incr("{other}raced")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expect(client(port).mget("raced", "{other}raced"), ["200", "200"])
+
+
 def no_touch(r):
     expect([r.client_no_touch("ON"), r.client_no_touch("OFF")], ["OK", "OK"])
 
@@ -260,8 +317,9 @@ async def asyncio_client(port: int, protocol: int):
         expect(await r.dbsize(), 50 * 41)
         found = [key async for key in r.scan_iter(match="async:7:*", count=500)]
         expect(len(set(found)), 40)
-        async with r.pipeline(transaction=False) as pipeline:
-            expect(await pipeline.set("x", 1).incr("x").get("x").execute(), [True, 2, "2"])
+        for transaction in False, True:
+            async with r.pipeline(transaction=transaction) as pipeline:
+                expect(await pipeline.set("x", 1).incr("x").get("x").execute(), [True, 2, "2"])
 
 
 def asyncio_resp2(r):
@@ -272,6 +330,8 @@ def asyncio_resp3(r):
     asyncio.run(asyncio_client(r.connection_pool.connection_kwargs["port"], 3))
 
 
-BOTH_PROTOCOLS = (strings, binary, bitmaps, hashes, hash_expiry, keys, connection, no_touch, password, server)
+BOTH_PROTOCOLS = (
+    strings, binary, bitmaps, hashes, hash_expiry, keys, connection, transactions, no_touch, password, server,
+)  # fmt: skip
 ONCE = (resp3_types, asyncio_resp2, asyncio_resp3)
 NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch)

@@ -149,6 +149,16 @@ def plant_hole(connection, writers):
     connection.call("SET", second, "later")
 
 
+def plant_half_transaction(connection, writers):
+    """Of a transaction in flight one command happened and the other did not."""
+    first, second = writers[0].model.texts[:2]
+    model = writers[0].model
+    model.flying = [Op(("EXEC",), {first: Value(b"one"), second: Value(b"other")})]
+    connection.call("DEL", first, second)
+    model.acked[first] = model.acked[second] = None
+    connection.call("SET", second, "other")
+
+
 def plant_unknown_key(connection, _writers):
     """A key came from nowhere."""
     connection.call("SET", "ghost", "boo")
@@ -156,7 +166,7 @@ def plant_unknown_key(connection, _writers):
 
 PLANTS = (
     plant_lost_key, plant_stale_value, plant_lost_field, plant_lost_expiry, plant_half_mset, plant_old_mset,
-    plant_lost_count, plant_extra_count, plant_hole, plant_unknown_key,
+    plant_lost_count, plant_extra_count, plant_hole, plant_half_transaction, plant_unknown_key,
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ TEXT_KEYS, NUMBER_KEYS, HASH_KEYS, BRIEF_KEYS = 120, 40, 40, 40
 TEXT_BYTES_MAX = 256 << 10
 HASH_FIELDS = 12
 BRIEF_MS_MAX = 2_000
+TRANSACTION_SHARE, TRANSACTION_COMMANDS_MAX = 0.15, 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +37,26 @@ class Value:
 
 @dataclasses.dataclass(frozen=True)
 class Op:
-    """One command, what it makes of its keys (None deletes), and the reply it must get (None: any)."""
+    """One command, what it makes of its keys (None deletes), and the reply it must get (None: any).
+
+    EXEC is one as well: what was queued `before` it happens with it, all or nothing.
+    """
 
     words: tuple
     changes: dict
     reply: object = None
+    before: tuple = ()
+
+    def is_answered_by(self, reply) -> bool:
+        """Whether `reply` is what the command had to get."""
+        return answers(self.reply, reply)
+
+
+def answers(expected, reply) -> bool:
+    """Whether a reply is the expected one; the replies of a transaction one by one."""
+    if isinstance(expected, tuple):
+        return isinstance(reply, list) and len(expected) == len(reply) and all(map(answers, expected, reply))
+    return expected is None or expected == reply
 
 
 def explains(expected, observed, begun_ms: int, ended_ms: int) -> bool:
@@ -117,12 +133,28 @@ class Model:
         return states
 
     def next_op(self, rng: random.Random, now_ms: int) -> Op:
-        """A random write, decided on the state all ops in flight will leave."""
+        """A random write, or several as a transaction, decided on the state all ops in flight will leave."""
+        if rng.random() < TRANSACTION_SHARE:
+            return self.next_transaction(rng, now_ms)
+        return self.next_command(rng, now_ms)
+
+    def next_command(self, rng: random.Random, now_ms: int) -> Op:
+        """A random write of one command."""
         self.serial += 1
         makers, weights = zip(
             *((maker, weight) for maker, weight in MAKERS if self.field_ttls or maker is not hash_ttl)
         )
         return rng.choices(makers, weights)[0](self, rng, now_ms)
+
+    def next_transaction(self, rng: random.Random, now_ms: int) -> Op:
+        """A few random writes between MULTI and EXEC, over keys in any partitions: one op."""
+        ops = []
+        for _ in range(rng.randint(1, TRANSACTION_COMMANDS_MAX)):
+            ops.append(self.next_command(rng, now_ms))
+            self.sent.update(ops[-1].changes)  # Each command sees what those before it did.
+        changes = {key: value for op in ops for key, value in op.changes.items()}
+        before = (("MULTI",), *(op.words for op in ops))
+        return Op(("EXEC",), changes, tuple(op.reply for op in ops), before)
 
     def body(self, rng: random.Random) -> bytes:
         """Bytes that no other write of this writer has: mostly short, some of pages, a few of many pages."""

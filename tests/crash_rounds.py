@@ -7,7 +7,8 @@ while it reopens) and compares what a restart finds with what the writers know:
 - own keys: every acknowledged write is there, and one prefix of each connection's ops in flight explains all keys of
   that writer together (`crash_model.py`);
 - shared counters: acknowledged, or shown to any reader, <= found <= sent;
-- keys that all writers MSET together: all from the same MSET, and from one that may have come last;
+- keys that all writers set together, by MSET or in a transaction: all from the same one, and from one that may have
+  come last;
 - nothing else: a key nobody wrote is a problem too.
 
 The sync mode changes from round to round, and so do small segments and a small memory limit (Larder only).
