@@ -5,6 +5,7 @@ What this deliberately is not: a test of each option of each command; the golden
 """
 
 import asyncio
+import itertools
 import threading
 import time
 
@@ -217,6 +218,42 @@ def transactions(r):
     raced(port)
 
 
+def transactions_seen(r):
+    """What the others see of a transaction: CLIENT LIST, INFO, SLOWLOG and MONITOR."""
+    port = r.connection_pool.connection_kwargs["port"]
+    one = client(port, single_connection_client=True)
+    own_id = one.client_id()
+
+    def entry():
+        return next(entry for entry in r.client_list() if entry["id"] == str(own_id))
+
+    expect([entry()["multi"], entry()["watch"], "x" in entry()["flags"]], ["-1", "0", False])
+    one.execute_command("WATCH", "k", "l", "k")
+    expect([entry()["multi"], entry()["watch"], r.info("clients")["watching_clients"]], ["-1", "2", 1])
+    r.config_resetstat()
+    r.slowlog_reset()
+    r.config_set("slowlog-log-slower-than", 0)
+    with r.monitor() as monitor:
+        for words in ("MULTI",), ("SET", "k", "v"), ("INCR", "k"):
+            one.execute_command(*words)
+        expect([entry()["multi"], int(entry()["multi-mem"]) > 0, "x" in entry()["flags"]], ["2", True, True])
+        expect("cmdstat_set" in r.info("commandstats"), False)
+        replies = one.execute_command("EXEC")
+        one.set("end", 1)
+        wanted = ("MULTI", "SET k v", "INCR k", "EXEC", "SET end 1")
+        shown = (shown["command"] for shown in monitor.listen())
+        until_end = itertools.takewhile(lambda text: text != wanted[-1], filter(wanted.__contains__, shown))
+        expect(tuple(until_end), wanted[:-1])
+    r.config_set("slowlog-log-slower-than", 10_000)
+    expect([str(replies[0]), "not an integer" in str(replies[1])], ["OK", True])
+    logged = [bytes(entry["command"]).decode() for entry in r.slowlog_get(100)]
+    expect(["SET k v" in logged, "MULTI" in logged, "EXEC" in logged], [True, True, False])
+    stats, errors = r.info("commandstats"), r.info("errorstats")
+    expect([stats["cmdstat_incr"]["failed_calls"], stats["cmdstat_exec"]["calls"]], [1, 1])
+    expect(errors["errorstat_ERR"]["count"], 1)
+    expect([entry()["multi"], entry()["watch"], r.info("clients")["watching_clients"]], ["-1", "0", 0])
+
+
 def raced(port: int):
     """Several threads add to one number, each by reading, adding and writing under WATCH."""
 
@@ -331,7 +368,8 @@ def asyncio_resp3(r):
 
 
 BOTH_PROTOCOLS = (
-    strings, binary, bitmaps, hashes, hash_expiry, keys, connection, transactions, no_touch, password, server,
+    strings, binary, bitmaps, hashes, hash_expiry, keys, connection, transactions, transactions_seen, no_touch,
+    password, server,
 )  # fmt: skip
 ONCE = (resp3_types, asyncio_resp2, asyncio_resp3)
-NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch)
+NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch, transactions_seen)

@@ -7,12 +7,15 @@ What this deliberately is not: a judge. It records; `crash_audit.py` compares af
 import random
 import time
 
+from crash_collections import MAKERS_BY_KIND
+from crash_commands import FIELD_TTL_MAKERS, MAKERS
 from crash_model import Model
 from resp import Closed, Connection, Refused, encode
 
 COUNTERS = [b"shared:n:%d" % index for index in range(8)]
 TOGETHER = [b"shared:m:%d" % index for index in range(8)]
 BURSTS = (1, 1, 1, 4, 16, 64)
+COLLECTIONS, LARDER_COLLECTIONS = "lszx", "s"
 
 
 def now_ms() -> int:
@@ -23,9 +26,12 @@ def now_ms() -> int:
 class Writer:
     """What one writer sent, what was acknowledged, and what it was shown."""
 
-    def __init__(self, index: int, field_ttls: bool):
-        self.index = index
-        self.model = Model(f"w{index}", field_ttls)
+    def __init__(self, index: int, is_larder: bool):
+        self.index, self.field_ttls = index, is_larder
+        self.collections = LARDER_COLLECTIONS if is_larder else COLLECTIONS
+        makers = MAKERS + (FIELD_TTL_MAKERS if is_larder else ())
+        makers += sum((MAKERS_BY_KIND[kind] for kind in self.collections), ())
+        self.model = Model(f"w{index}", makers, self.collections)
         self.acked_count = 0
         self.forget()
 
