@@ -15,7 +15,7 @@ from resp import Closed, Connection, Refused, encode
 COUNTERS = [b"shared:n:%d" % index for index in range(8)]
 TOGETHER = [b"shared:m:%d" % index for index in range(8)]
 BURSTS = (1, 1, 1, 4, 16, 64)
-COLLECTIONS, LARDER_COLLECTIONS = "lszx", "s"
+COLLECTIONS, LARDER_COLLECTIONS = "lszx", "sz"
 
 
 def now_ms() -> int:
