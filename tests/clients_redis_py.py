@@ -5,6 +5,8 @@ What this deliberately is not: a test of each option of each command; the golden
 """
 
 import asyncio
+import itertools
+import threading
 import time
 
 import redis
@@ -187,6 +189,98 @@ def connection(r):
     expect(pipeline.execute(), [True] * 10_000)
 
 
+def transactions(r):
+    port = r.connection_pool.connection_kwargs["port"]
+    with r.pipeline(transaction=True) as pipeline:
+        expect(pipeline.set("a", 1).incr("a").hset("h", "f", "v").get("a").execute(), [True, 2, 1, "2"])
+        pipeline.set("text", "x").incr("text").set("after", 1)
+        try:
+            pipeline.execute()
+            raise Mismatch("INCR of a text was not refused")
+        except redis.ResponseError as refusal:
+            expect("value is not an integer" in str(refusal), True)
+    expect(r.get("after"), "1")
+    with r.pipeline() as pipeline:
+        pipeline.watch("a")
+        r.set("a", 10)
+        pipeline.multi()
+        pipeline.set("a", 0)
+        try:
+            pipeline.execute()
+            raise Mismatch("EXEC ran although the watched key had changed")
+        except redis.WatchError:
+            pass
+        pipeline.watch("a")
+        pipeline.unwatch()
+        expect(pipeline.set("b", 1).execute(), [True])
+    expect(r.get("a"), "10")
+
+    def add_one(pipeline):
+        was = int(pipeline.get("a"))
+        pipeline.multi()
+        pipeline.set("a", was + 1)
+
+    expect(r.transaction(add_one, "a"), [True])
+    raced(port)
+
+
+def transactions_seen(r):
+    """What the others see of a transaction: CLIENT LIST, INFO, SLOWLOG and MONITOR."""
+    port = r.connection_pool.connection_kwargs["port"]
+    one = client(port, single_connection_client=True)
+    own_id = one.client_id()
+
+    def entry():
+        return next(entry for entry in r.client_list() if entry["id"] == str(own_id))
+
+    expect([entry()["multi"], entry()["watch"], "x" in entry()["flags"]], ["-1", "0", False])
+    one.execute_command("WATCH", "k", "l", "k")
+    expect([entry()["multi"], entry()["watch"], r.info("clients")["watching_clients"]], ["-1", "2", 1])
+    r.config_resetstat()
+    r.slowlog_reset()
+    r.config_set("slowlog-log-slower-than", 0)
+    with r.monitor() as monitor:
+        for words in ("MULTI",), ("SET", "k", "v"), ("INCR", "k"):
+            one.execute_command(*words)
+        expect([entry()["multi"], int(entry()["multi-mem"]) > 0, "x" in entry()["flags"]], ["2", True, True])
+        expect("cmdstat_set" in r.info("commandstats"), False)
+        replies = one.execute_command("EXEC")
+        one.set("end", 1)
+        wanted = ("MULTI", "SET k v", "INCR k", "EXEC", "SET end 1")
+        shown = (shown["command"] for shown in monitor.listen())
+        until_end = itertools.takewhile(lambda text: text != wanted[-1], filter(wanted.__contains__, shown))
+        expect(tuple(until_end), wanted[:-1])
+    r.config_set("slowlog-log-slower-than", 10_000)
+    expect([str(replies[0]), "not an integer" in str(replies[1])], ["OK", True])
+    logged = [bytes(entry["command"]).decode() for entry in r.slowlog_get(100)]
+    expect(["SET k v" in logged, "MULTI" in logged, "EXEC" in logged], [True, True, False])
+    stats, errors = r.info("commandstats"), r.info("errorstats")
+    expect([stats["cmdstat_incr"]["failed_calls"], stats["cmdstat_exec"]["calls"]], [1, 1])
+    expect(errors["errorstat_ERR"]["count"], 1)
+    expect([entry()["multi"], entry()["watch"], r.info("clients")["watching_clients"]], ["-1", "0", 0])
+
+
+def raced(port: int):
+    """Several threads add to one number, each by reading, adding and writing under WATCH."""
+
+    def work():
+        own = client(port)
+        for _ in range(50):
+            own.transaction(step, "raced", "{other}raced")
+
+    def step(pipeline):
+        was = int(pipeline.get("raced") or 0)
+        pipeline.multi()
+        pipeline.set("raced", was + 1).incr("{other}raced")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expect(client(port).mget("raced", "{other}raced"), ["200", "200"])
+
+
 def no_touch(r):
     expect([r.client_no_touch("ON"), r.client_no_touch("OFF")], ["OK", "OK"])
 
@@ -266,8 +360,9 @@ async def asyncio_client(port: int, protocol: int):
         expect(await r.dbsize(), 50 * 41)
         found = [key async for key in r.scan_iter(match="async:7:*", count=500)]
         expect(len(set(found)), 40)
-        async with r.pipeline(transaction=False) as pipeline:
-            expect(await pipeline.set("x", 1).incr("x").get("x").execute(), [True, 2, "2"])
+        for transaction in False, True:
+            async with r.pipeline(transaction=transaction) as pipeline:
+                expect(await pipeline.set("x", 1).incr("x").get("x").execute(), [True, 2, "2"])
 
 
 def asyncio_resp2(r):
@@ -369,3 +464,9 @@ BOTH_PROTOCOLS = (
 )
 ONCE = (resp3_types, asyncio_pubsub, invalidations, asyncio_resp2, asyncio_resp3)
 NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch)
+BOTH_PROTOCOLS = (
+    strings, binary, bitmaps, hashes, hash_expiry, keys, connection, transactions, transactions_seen, no_touch,
+    password, server,
+)  # fmt: skip
+ONCE = (resp3_types, asyncio_resp2, asyncio_resp3)
+NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch, transactions_seen)

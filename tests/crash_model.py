@@ -12,23 +12,23 @@ Invariants:
 - Only this writer touches its keys, and it uses one connection, so the server executes and journals its ops in the
   order sent. After a crash some prefix of the ops in flight happened and the rest did not; the same prefix must
   explain every key.
-- Text, number and hash keys never expire within a test (their times are years away). Brief keys do expire; they are
-  only written whole or deleted, so no reply depends on whether they just did.
+- A key keeps its type: its name says which. Only brief keys expire within a test (the times of all others are years
+  away); they are only written whole or deleted, so no reply depends on whether they just did.
 """
 
 import dataclasses
 import random
 
 FAR_FUTURE_MS = 4_000_000_000_000
-TEXT_KEYS, NUMBER_KEYS, HASH_KEYS, BRIEF_KEYS = 120, 40, 40, 40
+TEXT_KEYS, KEYS_OF_EACH_OTHER_KIND = 120, 40
 TEXT_BYTES_MAX = 256 << 10
-HASH_FIELDS = 12
-BRIEF_MS_MAX = 2_000
+TRANSACTION_SHARE, TRANSACTION_COMMANDS_MAX = 0.15, 6
 
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """A key's content: `body` is bytes, or a dict of field to (value, expire_at_ms or None)."""
+    """A key's content: `body` is bytes, a list, a set, or a dict: of field to (value, expire_at_ms or None), of member
+    to score, of id to fields."""
 
     body: object
     expire_at_ms: int | None = None
@@ -36,11 +36,26 @@ class Value:
 
 @dataclasses.dataclass(frozen=True)
 class Op:
-    """One command, what it makes of its keys (None deletes), and the reply it must get (None: any)."""
+    """One command, what it makes of its keys (None deletes), and the reply it must get (None: any).
+
+    EXEC is one as well: what was queued `before` it happens with it, all or nothing.
+    """
 
     words: tuple
     changes: dict
     reply: object = None
+    before: tuple = ()
+
+    def is_answered_by(self, reply) -> bool:
+        """Whether `reply` is what the command had to get."""
+        return answers(self.reply, reply)
+
+
+def answers(expected, reply) -> bool:
+    """Whether a reply is the expected one; the replies of a transaction one by one."""
+    if isinstance(expected, tuple):
+        return isinstance(reply, list) and len(expected) == len(reply) and all(map(answers, expected, reply))
+    return expected is None or expected == reply
 
 
 def explains(expected, observed, begun_ms: int, ended_ms: int) -> bool:
@@ -56,14 +71,18 @@ def explains(expected, observed, begun_ms: int, ended_ms: int) -> bool:
 class Model:
     """The keys of one writer, acknowledged and in flight."""
 
-    def __init__(self, name: str, field_ttls: bool):
-        self.name, self.field_ttls = name, field_ttls
+    def __init__(self, name: str, makers: tuple, collections: str):
+        """A writer that writes what `makers` make, and has keys for these `collections`, by their letters."""
+        self.name, self.makers = name, makers
         self.acked, self.sent, self.flying = {}, {}, []
         self.serial = 0
         self.texts = self._keys("t", TEXT_KEYS)
-        self.numbers = self._keys("n", NUMBER_KEYS)
-        self.hashes = self._keys("h", HASH_KEYS)
-        self.briefs = self._keys("b", BRIEF_KEYS)
+        self.numbers, self.hashes, self.briefs = (self._keys(kind, KEYS_OF_EACH_OTHER_KIND) for kind in "nhb")
+        self.lists, self.sets, self.sorted_sets, self.streams = (
+            self._keys(kind, KEYS_OF_EACH_OTHER_KIND if kind in collections else 0) for kind in "lszx"
+        )
+        kinds = (self.texts, self.numbers, self.hashes, self.lists, self.sets, self.sorted_sets, self.streams)
+        self.lasting = [keys for keys in kinds if keys]
 
     def _keys(self, kind: str, count: int) -> list:
         return [f"{self.name}:{kind}:{index}".encode() for index in range(count)]
@@ -71,7 +90,7 @@ class Model:
     @property
     def keys(self) -> list:
         """Every key this writer may ever write."""
-        return self.texts + self.numbers + self.hashes + self.briefs
+        return [key for keys in (*self.lasting, self.briefs) for key in keys]
 
     def fly(self, op: Op):
         """Notes `op` as sent. Must come before the bytes leave."""
@@ -117,12 +136,26 @@ class Model:
         return states
 
     def next_op(self, rng: random.Random, now_ms: int) -> Op:
-        """A random write, decided on the state all ops in flight will leave."""
+        """A random write, or several as a transaction, decided on the state all ops in flight will leave."""
+        if rng.random() < TRANSACTION_SHARE:
+            return self.next_transaction(rng, now_ms)
+        return self.next_command(rng, now_ms)
+
+    def next_command(self, rng: random.Random, now_ms: int) -> Op:
+        """A random write of one command."""
         self.serial += 1
-        makers, weights = zip(
-            *((maker, weight) for maker, weight in MAKERS if self.field_ttls or maker is not hash_ttl)
-        )
+        makers, weights = zip(*self.makers, strict=True)
         return rng.choices(makers, weights)[0](self, rng, now_ms)
+
+    def next_transaction(self, rng: random.Random, now_ms: int) -> Op:
+        """A few random writes between MULTI and EXEC, over keys in any partitions: one op."""
+        ops = []
+        for _ in range(rng.randint(1, TRANSACTION_COMMANDS_MAX)):
+            ops.append(self.next_command(rng, now_ms))
+            self.sent.update(ops[-1].changes)  # Each command sees what those before it did.
+        changes = {key: value for op in ops for key, value in op.changes.items()}
+        before = (("MULTI",), *(op.words for op in ops))
+        return Op(("EXEC",), changes, tuple(op.reply for op in ops), before)
 
     def body(self, rng: random.Random) -> bytes:
         """Bytes that no other write of this writer has: mostly short, some of pages, a few of many pages."""
@@ -138,148 +171,3 @@ def brief(value) -> str:
         return "nothing"
     text = repr(value.body)
     return (text if len(text) <= 90 else f"{text[:80]}... ({len(value.body)})") + f" expiring {value.expire_at_ms}"
-
-
-def put(model, rng, _now_ms):
-    key, body = rng.choice(model.texts), model.body(rng)
-    if rng.random() < 0.3:
-        expire_at_ms = FAR_FUTURE_MS + model.serial
-        return Op(("SET", key, body, "PXAT", expire_at_ms), {key: Value(body, expire_at_ms)}, b"OK")
-    return Op(("SET", key, body), {key: Value(body)}, b"OK")
-
-
-def put_brief(model, rng, now_ms):
-    key, body, expire_at_ms = rng.choice(model.briefs), model.body(rng), now_ms + rng.randint(1, BRIEF_MS_MAX)
-    return Op(("SET", key, body, "PXAT", expire_at_ms), {key: Value(body, expire_at_ms)}, b"OK")
-
-
-def put_many(model, rng, _now_ms):
-    bodies = {key: model.body(rng) for key in rng.sample(model.texts, rng.randint(2, 8))}
-    words = [word for pair in bodies.items() for word in pair]
-    return Op(("MSET", *words), {key: Value(body) for key, body in bodies.items()}, b"OK")
-
-
-def delete(model, rng, _now_ms):
-    keys = rng.sample(model.texts + model.numbers + model.hashes, rng.randint(1, 3))
-    count = sum(model.sent.get(key) is not None for key in keys)
-    return Op(("DEL", *keys), dict.fromkeys(keys), count)
-
-
-def delete_brief(model, rng, _now_ms):
-    key = rng.choice(model.briefs)
-    return Op(("UNLINK", key), {key: None})
-
-
-def increment(model, rng, _now_ms):
-    key, by = rng.choice(model.numbers), rng.choice((1, 1, 7, -3))
-    old = model.sent.get(key) or Value(b"0")
-    total = int(old.body) + by
-    return Op(("INCRBY", key, by), {key: Value(b"%d" % total, old.expire_at_ms)}, total)
-
-
-def splice(old: Value, offset: int, patch: bytes) -> Value:
-    body = old.body.ljust(offset, b"\0")
-    return Value(body[:offset] + patch + body[offset + len(patch) :], old.expire_at_ms)
-
-
-def append(model, rng, _now_ms):
-    key, patch = rng.choice(model.texts), model.body(rng)
-    old = model.sent.get(key) or Value(b"")
-    if TEXT_BYTES_MAX < len(old.body):
-        return put(model, rng, _now_ms)
-    new = splice(old, len(old.body), patch)
-    return Op(("APPEND", key, patch), {key: new}, len(new.body))
-
-
-def set_range(model, rng, _now_ms):
-    key, patch = rng.choice(model.texts), model.body(rng)[:200]
-    old = model.sent.get(key) or Value(b"")
-    offset = rng.randrange(len(old.body) + 50)
-    new = splice(old, offset, patch)
-    return Op(("SETRANGE", key, offset, patch), {key: new}, len(new.body))
-
-
-def set_bit(model, rng, _now_ms):
-    key, bit = rng.choice(model.texts), rng.randrange(2)
-    old = model.sent.get(key) or Value(b"")
-    at = rng.randrange(8 * (len(old.body) + 10))
-    byte = old.body[at // 8] if at // 8 < len(old.body) else 0
-    mask = 0x80 >> at % 8
-    new = splice(old, at // 8, bytes([byte | mask if bit else byte & ~mask]))
-    return Op(("SETBIT", key, at, bit), {key: new}, int(bool(byte & mask)))
-
-
-def expire(model, rng, _now_ms):
-    key, expire_at_ms = rng.choice(model.texts + model.numbers + model.hashes), FAR_FUTURE_MS + model.serial
-    old = model.sent.get(key)
-    changes = {key: dataclasses.replace(old, expire_at_ms=expire_at_ms)} if old else {}
-    return Op(("PEXPIREAT", key, expire_at_ms), changes, len(changes))
-
-
-def persist(model, rng, _now_ms):
-    key = rng.choice(model.texts + model.hashes)
-    old = model.sent.get(key)
-    changes = {key: dataclasses.replace(old, expire_at_ms=None)} if old and old.expire_at_ms else {}
-    return Op(("PERSIST", key), changes, len(changes))
-
-
-def rename(model, rng, now_ms):
-    source, target = rng.sample(rng.choice((model.texts, model.numbers, model.hashes)), 2)
-    if model.sent.get(source) is None:
-        return put(model, rng, now_ms)
-    return Op(("RENAME", source, target), {source: None, target: model.sent[source]}, b"OK")
-
-
-def copy(model, rng, now_ms):
-    source, target = rng.sample(rng.choice((model.texts, model.numbers, model.hashes)), 2)
-    if model.sent.get(source) is None:
-        return put(model, rng, now_ms)
-    return Op(("COPY", source, target, "REPLACE"), {target: model.sent[source]}, 1)
-
-
-def field(rng) -> bytes:
-    return b"field-%d" % rng.randrange(HASH_FIELDS)
-
-
-def hash_set(model, rng, _now_ms):
-    key = rng.choice(model.hashes)
-    old = model.sent.get(key) or Value({})
-    fresh = {field(rng): (model.body(rng)[:1000], None) for _ in range(rng.randint(1, 4))}
-    words = [word for name, (body, _) in fresh.items() for word in (name, body)]
-    return Op(
-        ("HSET", key, *words), {key: Value(old.body | fresh, old.expire_at_ms)}, len(fresh.keys() - old.body.keys())
-    )
-
-
-def hash_delete(model, rng, _now_ms):
-    key, name = rng.choice(model.hashes), field(rng)
-    old = model.sent.get(key) or Value({})
-    left = {other: cell for other, cell in old.body.items() if other != name}
-    changes = {key: Value(left, old.expire_at_ms) if left else None} if name in old.body else {}
-    return Op(("HDEL", key, name), changes, len(changes))
-
-
-def hash_increment(model, rng, _now_ms):
-    key = rng.choice(model.hashes)
-    old = model.sent.get(key) or Value({})
-    count, expire_at_ms = old.body.get(b"count", (b"0", None))
-    total = int(count) + 5
-    cells = old.body | {b"count": (b"%d" % total, expire_at_ms)}
-    return Op(("HINCRBY", key, "count", 5), {key: Value(cells, old.expire_at_ms)}, total)
-
-
-def hash_ttl(model, rng, _now_ms):
-    key, name, expire_at_ms = rng.choice(model.hashes), field(rng), FAR_FUTURE_MS + model.serial
-    old = model.sent.get(key) or Value({})
-    words = ("HPEXPIREAT", key, expire_at_ms, "FIELDS", 1, name)
-    if name not in old.body:
-        return Op(words, {}, [-2])
-    cells = old.body | {name: (old.body[name][0], expire_at_ms)}
-    return Op(words, {key: Value(cells, old.expire_at_ms)}, [1])
-
-
-MAKERS = (
-    (put, 20), (put_brief, 8), (put_many, 4), (delete, 5), (delete_brief, 1), (increment, 14), (append, 10),
-    (set_range, 8), (set_bit, 5), (expire, 5), (persist, 2), (rename, 3), (copy, 3), (hash_set, 14),
-    (hash_delete, 5), (hash_increment, 5), (hash_ttl, 5),
-)  # fmt: skip

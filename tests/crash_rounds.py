@@ -7,7 +7,8 @@ while it reopens) and compares what a restart finds with what the writers know:
 - own keys: every acknowledged write is there, and one prefix of each connection's ops in flight explains all keys of
   that writer together (`crash_model.py`);
 - shared counters: acknowledged, or shown to any reader, <= found <= sent;
-- keys that all writers MSET together: all from the same MSET, and from one that may have come last;
+- keys that all writers set together, by MSET or in a transaction: all from the same one, and from one that may have
+  come last;
 - nothing else: a key nobody wrote is a problem too.
 
 The sync mode changes from round to round, and so do small segments and a small memory limit (Larder only).
@@ -25,7 +26,7 @@ import sys
 import threading
 import time
 
-from crash_audit import PLANTS, Shared, audit
+from crash_audit import PLANTS, PLANTS_BY_KIND, Shared, audit
 from crash_writers import Writer
 from resp import Connection
 from support import SYNC_MODES, Server, ServerDied, is_larder, parser
@@ -80,8 +81,8 @@ def play_round(server, writers, shared, rng) -> tuple:
 def run_rounds(options) -> int:
     """All rounds on one data directory. Returns how many problems there were."""
     rng = random.Random(options.seed)
-    field_ttls = is_larder(options.server_command)
-    writers, shared = [Writer(index, field_ttls) for index in range(options.writers)], Shared()
+    larder = is_larder(options.server_command)
+    writers, shared = [Writer(index, larder) for index in range(options.writers)], Shared()
     restart_s_max, begun = 0.0, time.monotonic()
     with Server(options.server_command) as server:
         for index in range(options.rounds):
@@ -128,11 +129,10 @@ def plant_losses(options) -> int:
     """Plants each fault on a fresh directory. Returns how many went unreported."""
     unreported = 0
     rng = random.Random(options.seed)
-    for plant in PLANTS:
-        writers, shared = (
-            [Writer(index, is_larder(options.server_command)) for index in range(options.writers)],
-            Shared(),
-        )
+    larder = is_larder(options.server_command)
+    plants = PLANTS + sum((PLANTS_BY_KIND[kind] for kind in Writer(0, larder).collections), ())
+    for plant in plants:
+        writers, shared = [Writer(index, larder) for index in range(options.writers)], Shared()
         with Server(options.server_command) as server:
             server.start()
             write_for(server, writers, ROUND_S_MAX, rng, server.kill9)

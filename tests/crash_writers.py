@@ -7,12 +7,15 @@ What this deliberately is not: a judge. It records; `crash_audit.py` compares af
 import random
 import time
 
+from crash_collections import MAKERS_BY_KIND
+from crash_commands import FIELD_TTL_MAKERS, MAKERS
 from crash_model import Model
 from resp import Closed, Connection, Refused, encode
 
 COUNTERS = [b"shared:n:%d" % index for index in range(8)]
 TOGETHER = [b"shared:m:%d" % index for index in range(8)]
 BURSTS = (1, 1, 1, 4, 16, 64)
+COLLECTIONS, LARDER_COLLECTIONS = "lszx", "sz"
 
 
 def now_ms() -> int:
@@ -23,9 +26,12 @@ def now_ms() -> int:
 class Writer:
     """What one writer sent, what was acknowledged, and what it was shown."""
 
-    def __init__(self, index: int, field_ttls: bool):
-        self.index = index
-        self.model = Model(f"w{index}", field_ttls)
+    def __init__(self, index: int, is_larder: bool):
+        self.index, self.field_ttls = index, is_larder
+        self.collections = LARDER_COLLECTIONS if is_larder else COLLECTIONS
+        makers = MAKERS + (FIELD_TTL_MAKERS if is_larder else ())
+        makers += sum((MAKERS_BY_KIND[kind] for kind in self.collections), ())
+        self.model = Model(f"w{index}", makers, self.collections)
         self.acked_count = 0
         self.forget()
 
@@ -49,17 +55,23 @@ class Writer:
             pass
 
     def _burst(self, connection, steps):
-        connection.send(b"".join(data for data, _ in steps))
-        for _, settle in steps:
-            reply = connection.read()
-            if isinstance(reply, Refused):
-                self.refused = reply
-                raise Closed("refused")
-            settle(reply)
+        connection.send(b"".join(data for data, _, _ in steps))
+        for _, settle, queued_count in steps:
+            for _ in range(queued_count):
+                self._accept(connection.read())
+            settle(self._accept(connection.read()))
             self.acked_count += 1
 
+    def _accept(self, reply):
+        refusals = [reply, *(reply if isinstance(reply, list) else [])]
+        self.refused = next((refusal for refusal in refusals if isinstance(refusal, Refused)), None)
+        if self.refused is not None:
+            raise Closed("refused")
+        return reply
+
     def _step(self, rng):
-        """One command, already noted as sent: its bytes, and the function that takes its reply."""
+        """One command, already noted as sent: its bytes, the function that takes its reply, and how many replies come
+        before that: those to MULTI and what it queues."""
         kinds = (self._own, self._count, self._look, self._together, self._glance)
         return rng.choices(kinds, (80, 8, 4, 5, 3))[0](rng)
 
@@ -68,11 +80,12 @@ class Writer:
         self.model.fly(op)
 
         def settle(reply):
-            if op.reply is not None and reply != op.reply:
+            if not op.is_answered_by(reply):
                 self.complaints.append(f"{op.words[:3]}: replied {reply!r}, not {op.reply!r}")
             self.model.land(op)
 
-        return encode(*op.words), settle
+        data = b"".join(encode(*words) for words in (*op.before, op.words))
+        return data, settle, len(op.before)
 
     def _count(self, rng):
         key = rng.choice(COUNTERS)
@@ -82,7 +95,7 @@ class Writer:
             self.counts_acked[key] += 1
             self.counts_seen[key] = max(self.counts_seen[key], reply)
 
-        return encode("INCR", key), settle
+        return encode("INCR", key), settle, 0
 
     def _look(self, rng):
         """What a reader was shown of another's write must survive as well."""
@@ -91,9 +104,9 @@ class Writer:
         def settle(reply):
             self.counts_seen[key] = max(self.counts_seen[key], int(reply or 0))
 
-        return encode("GET", key), settle
+        return encode("GET", key), settle, 0
 
-    def _together(self, _rng):
+    def _together(self, rng):
         self.model.serial += 1
         token = b"%d/%d" % (self.index, self.model.serial)
         self.tokens.append(token)
@@ -102,11 +115,14 @@ class Writer:
             del self.tokens[: self.tokens.index(token)]
             self.token_acked = True
 
-        return encode("MSET", *(word for key in TOGETHER for word in (key, token))), settle
+        if rng.random() < 0.5:
+            return encode("MSET", *(word for key in TOGETHER for word in (key, token))), settle, 0
+        sets = b"".join(encode("SET", key, token) for key in TOGETHER)
+        return encode("MULTI") + sets + encode("EXEC"), settle, 1 + len(TOGETHER)
 
     def _glance(self, _rng):
         def settle(reply):
             if len(set(reply)) != 1:
-                self.complaints.append(f"MGET saw half an MSET: {reply}")
+                self.complaints.append(f"MGET saw half an MSET or EXEC: {reply}")
 
-        return encode("MGET", *TOGETHER), settle
+        return encode("MGET", *TOGETHER), settle, 0

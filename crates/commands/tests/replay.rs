@@ -2,16 +2,17 @@
 //! same state, byte for byte: content, versions, revisions and ends of life.
 //!
 //! Random sequences of all write commands of the table, over a few keys so that they meet each other, with time
-//! passing, ended keys being removed and values being spilled in between. A write command without a template here
-//! fails the test, and so does one that never wrote anything.
+//! passing, ended keys being removed and values being spilled in between; some of them several at once between MULTI
+//! and EXEC. A write command without a template here fails the test, and so does one that never wrote anything.
 //!
 //! Deliberately not here: checkpoints and reopening from files, which the node's tests add.
 
 mod harness;
 
 use base::TimeMs;
-use commands::{Flags, Host, Spec, table};
+use commands::{Flags, Host, Session, Spec, table};
 use harness::Node;
+use journal::{Position, Record, RecordKind};
 use keyspace::partition::Stamp;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -238,6 +239,8 @@ fn bulk(reply: &[u8]) -> Vec<u8> {
 #[derive(Clone)]
 enum Step {
     Command(Vec<Vec<u8>>),
+    /// MULTI, these, EXEC.
+    Transaction(Vec<Step>),
     Select(u8),
     Wait(u64),
     RemoveEnded,
@@ -253,6 +256,7 @@ impl std::fmt::Debug for Step {
                 let args: Vec<String> = args.iter().map(|arg| format!("\"{}\"", arg.escape_ascii())).collect();
                 write!(f, "\n> {}", args.join(" "))
             }
+            Step::Transaction(steps) => write!(f, "\n> multi{steps:?}\n> exec"),
             Step::Select(db) => write!(f, "\n> select {db}"),
             Step::Wait(ms) => write!(f, "\n# clock {ms}"),
             Step::RemoveEnded => write!(f, "\n# remove ended"),
@@ -274,9 +278,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         templates.split('|').map(move |template| command(name, template)).collect::<Vec<_>>()
     };
     let by_command = TEMPLATES.iter().map(|row| proptest::strategy::Union::new(each(row)).boxed());
-    let commands = proptest::strategy::Union::new(by_command.collect::<Vec<_>>());
+    let commands = proptest::strategy::Union::new(by_command.collect::<Vec<_>>()).boxed();
+    let queued = prop_oneof![12 => commands.clone(), 1 => (0u8..3).prop_map(Step::Select)];
     let step = prop_oneof![
         30 => commands,
+        4 => proptest::collection::vec(queued, 1..6).prop_map(Step::Transaction),
         1 => (0u8..3).prop_map(Step::Select),
         2 => (1u64..2_500).prop_map(Step::Wait),
         1 => Just(Step::RemoveEnded),
@@ -294,12 +300,22 @@ fn run(steps: &[Step], wrote: &mut BTreeSet<String>) -> Node {
         node.line(&mut session, line);
     }
     for step in steps {
+        let before = node.journal.tail();
         match step {
             Step::Command(args) => {
-                let before = node.journal.tail();
                 node.call(&mut session, args);
                 if node.journal.tail() != before {
                     wrote.insert(String::from_utf8_lossy(&args[0]).into_owned());
+                }
+            }
+            Step::Transaction(steps) => {
+                node.line(&mut session, "multi");
+                steps.iter().for_each(|step| queue(&mut node, &mut session, step));
+                assert!(node.line(&mut session, "exec").reply.starts_with(b"*"), "nothing is refused: {steps:?}");
+                let records = record_count(&node, before);
+                assert!(records <= 1, "a transaction is one record, not {records}");
+                if records == 1 {
+                    wrote.insert("exec".to_owned());
                 }
             }
             Step::Select(db) => session.db = base::DbId(*db),
@@ -313,6 +329,30 @@ fn run(steps: &[Step], wrote: &mut BTreeSet<String>) -> Node {
         }
     }
     node
+}
+
+fn queue(node: &mut Node, session: &mut Session, step: &Step) {
+    let answer = match step {
+        Step::Command(args) => node.call(session, args),
+        Step::Select(db) => node.line(session, &format!("select {db}")),
+        other => unreachable!("only commands are queued: {other:?}"),
+    };
+    assert_eq!(answer.reply, b"+QUEUED\r\n");
+}
+
+/// Batches in the journal from `start` on.
+fn record_count(node: &Node, start: Position) -> usize {
+    node.journal.write_through(node.journal.tail()).expect("the simulated disk takes it");
+    let mut count = 0;
+    let mut visit = |at: Position, record: &Record<'_>| {
+        let is_batch = matches!(record.head.kind, RecordKind::Batch | RecordKind::MultiBatch);
+        count += usize::from(start <= at && is_batch);
+        Ok(())
+    };
+    for segment in node.journal.segments().into_iter().filter(|segment| start.segment <= segment.id) {
+        node.journal.scan_segment(segment.id, &mut visit).expect("the journal is sound");
+    }
+    count
 }
 
 fn first_difference(live: &str, other: &str) -> String {
@@ -343,7 +383,8 @@ fn a_replayed_journal_gives_the_state_that_commands_gave() {
         panic!("{failure}");
     }
     let wrote = wrote.into_inner();
-    let idle: Vec<&str> = TEMPLATES.iter().map(|(name, _)| *name).filter(|name| !wrote.contains(*name)).collect();
+    let expected = TEMPLATES.iter().map(|(name, _)| *name).chain(["exec"]);
+    let idle: Vec<&str> = expected.filter(|name| !wrote.contains(*name)).collect();
     assert!(idle.is_empty(), "never wrote anything: {idle:?}");
 }
 

@@ -120,7 +120,7 @@ fn a_segment_goes_only_when_no_restart_needs_it() {
 
 fn small_run(sync: SyncMode) -> (Rig, History) {
     let lines = ["SET a 1", "HSET h f 1 g 2", "MSET a 2 b 3", "HDEL h f", "APPEND a x", "DEL b"];
-    let command = |line: &str| Step::Command(line.split(' ').map(|word| word.as_bytes().to_vec()).collect());
+    let command = |line: &str| Step::Command(words(line));
     let mut steps: Vec<Step> = lines.iter().flat_map(|line| [command(line), Step::Sync]).collect();
     steps.extend([Step::Spill, Step::Checkpoint, command("APPEND a y"), Step::Idle, command("INCR c"), Step::Sync]);
     History::of(sync, &steps)
@@ -129,6 +129,28 @@ fn small_run(sync: SyncMode) -> (Rig, History) {
 #[test]
 fn a_small_run_cut_at_every_byte_of_every_write_keeps_what_was_promised() {
     let (rig, history) = small_run(SyncMode::Always);
+    survives_every_cut(&rig, &history);
+}
+
+/// Whatever of its record is there, a transaction over several partitions has happened whole or not at all: a state in
+/// between is none of the run's.
+#[test]
+fn a_transaction_cut_at_every_byte_is_there_whole_or_not_at_all() {
+    let lines =
+        ["SET a 2", "HSET h f 1 g 2", "APPEND a 3", "DEL e", "HDEL h f", "RENAME a d", "INCR d", "FLUSHDB", "SET b 4"];
+    let queue = |lines: &[&str]| Step::Transaction(lines.iter().map(|line| words(line)).collect());
+    let mut steps = vec![Step::Command(words("MSET a 1 e 1 f 1")), Step::Sync];
+    steps.extend([queue(&lines[..7]), Step::Sync, queue(&lines), Step::Command(words("SET c 1")), Step::Sync]);
+    let (rig, history) = History::of(SyncMode::Always, &steps);
+    assert!(history.partitions_changed_at_once() > 2, "the keys lie in several partitions");
+    survives_every_cut(&rig, &history);
+}
+
+fn words(line: &str) -> Vec<Vec<u8>> {
+    line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+}
+
+fn survives_every_cut(rig: &Rig, history: &History) {
     for cut in rig.disk.cuts(0) {
         for loss in [Loss::Nothing, Loss::Unsynced, Loss::Some(cut.ops as u64)] {
             history.after_crash(&rig.disk, cut, loss, true).map_or_else(|fault| panic!("{fault}"), drop);

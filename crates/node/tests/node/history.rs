@@ -107,6 +107,12 @@ impl History {
         self.waiting.retain(|revealed| !rig.node.is_settled(*revealed));
     }
 
+    /// The most partitions that one batch changed.
+    pub fn partitions_changed_at_once(&self) -> usize {
+        let changed = |pair: &[State]| pair[0].versions.iter().zip(&pair[1].versions).filter(|(a, b)| a != b).count();
+        self.states.windows(2).map(changed).max().unwrap_or(0)
+    }
+
     /// The state promised by operation `ops`.
     fn promised(&self, ops: usize) -> usize {
         self.promises.iter().filter(|promise| promise.ops <= ops).map(|promise| promise.state).max().unwrap_or(0)

@@ -83,6 +83,8 @@ fn word(word: &'static str) -> BoxedStrategy<Vec<u8>> {
 pub enum Step {
     /// A command arrives.
     Command(Vec<Vec<u8>>),
+    /// MULTI, these, EXEC.
+    Transaction(Vec<Vec<Vec<u8>>>),
     /// The connection selects another database.
     Select(u8),
     /// Time passes.
@@ -113,6 +115,10 @@ impl std::fmt::Debug for Step {
                 };
                 write!(f, "\n> {}", args.iter().map(show).collect::<Vec<_>>().join(" "))
             }
+            Step::Transaction(commands) => {
+                let commands: Vec<Step> = commands.iter().cloned().map(Step::Command).collect();
+                write!(f, "\n> MULTI{commands:?}\n> EXEC")
+            }
             Step::Select(db) => write!(f, "\n> SELECT {db}"),
             Step::Wait(ms) => write!(f, "\n# {ms} ms"),
             Step::Sync => f.write_str("\n# sync"),
@@ -127,9 +133,17 @@ impl std::fmt::Debug for Step {
 }
 
 fn command(templates: &[&'static str]) -> BoxedStrategy<Step> {
+    args(templates).prop_map(Step::Command).boxed()
+}
+
+fn transaction(templates: &[&'static str]) -> BoxedStrategy<Step> {
+    proptest::collection::vec(args(templates), 1..6).prop_map(Step::Transaction).boxed()
+}
+
+fn args(templates: &[&'static str]) -> BoxedStrategy<Vec<Vec<u8>>> {
     let each = |template: &&'static str| {
         let words: Vec<BoxedStrategy<Vec<u8>>> = template.split_whitespace().map(word).collect();
-        words.prop_map(Step::Command).boxed()
+        words.boxed()
     };
     Union::new(templates.iter().map(each).collect::<Vec<_>>()).boxed()
 }
@@ -138,6 +152,7 @@ fn command(templates: &[&'static str]) -> BoxedStrategy<Step> {
 pub fn steps(count_max: usize) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         40 => command(TEMPLATES),
+        6 => transaction(TEMPLATES),
         2 => (0u8..3).prop_map(Step::Select),
         2 => (1u64..200).prop_map(Step::Wait),
         4 => Just(Step::Sync),
@@ -188,6 +203,15 @@ pub fn take(rig: &mut Rig, step: &Step) -> Option<Position> {
     match step {
         Step::Command(args) => {
             let Answer { revealed, .. } = rig.connection.call(args);
+            return Some(revealed);
+        }
+        Step::Transaction(commands) => {
+            rig.connection.call(&["MULTI"]);
+            for args in commands {
+                assert_eq!(rig.connection.call(args).reply, b"+QUEUED\r\n");
+            }
+            let Answer { reply, revealed } = rig.connection.call(&["EXEC"]);
+            assert!(reply.starts_with(b"*"), "nothing is refused: {step:?}");
             return Some(revealed);
         }
         Step::Select(db) => rig.connection.session.db = DbId(*db),
