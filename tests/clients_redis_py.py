@@ -459,14 +459,8 @@ def asyncio_pubsub(r):
 
 
 BOTH_PROTOCOLS = (
-    strings, binary, bitmaps, hashes, hash_expiry, keys, connection, no_touch, password, server, publish_subscribe,
-    keyspace_events,
-)
-ONCE = (resp3_types, asyncio_pubsub, invalidations, asyncio_resp2, asyncio_resp3)
-NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch)
-BOTH_PROTOCOLS = (
     strings, binary, bitmaps, hashes, hash_expiry, keys, connection, transactions, transactions_seen, no_touch,
-    password, server,
+    password, server, publish_subscribe, keyspace_events,
 )  # fmt: skip
-ONCE = (resp3_types, asyncio_resp2, asyncio_resp3)
+ONCE = (resp3_types, asyncio_pubsub, invalidations, asyncio_resp2, asyncio_resp3)
 NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch, transactions_seen)

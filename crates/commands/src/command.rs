@@ -195,6 +195,7 @@ fn key_range(keys: Keys) -> (i64, i64, i64) {
     match keys {
         Keys::Range { first, last, step } => (i64::from(first), i64::from(last), i64::from(step)),
         Keys::Counted { also: also @ 1.., .. } => (i64::from(also), i64::from(also), 1),
+        Keys::OneAndBehind { .. } => (1, 1, 1),
         Keys::None | Keys::Counted { .. } | Keys::After { .. } => (0, 0, 0),
     }
 }
@@ -218,20 +219,31 @@ fn write_key_specs(spec: &Spec, reply: &mut Reply<'_>) {
         }
         Keys::After { word, from } => {
             reply.set(1);
-            write_key_spec_head(spec, reply);
-            reply.map(2);
-            reply.bulk(b"type");
-            reply.bulk(b"keyword");
-            reply.bulk(b"spec");
-            reply.map(2);
-            reply.bulk(b"keyword");
-            reply.bulk(word.as_bytes());
-            reply.bulk(b"startfrom");
-            reply.integer(i64::from(from));
-            reply.bulk(b"find_keys");
-            write_search("range", &[("lastkey", -1), ("keystep", 1), ("limit", 2)], reply);
+            write_key_spec_behind(spec, word, from, &[("lastkey", -1), ("keystep", 1), ("limit", 2)], reply);
+        }
+        Keys::OneAndBehind { words, from } => {
+            reply.set(1 + words.len());
+            write_key_spec(spec, 1, "range", [("lastkey", 0), ("keystep", 1), ("limit", 0)], reply);
+            for word in words {
+                write_key_spec_behind(spec, word, from, &[("lastkey", 0), ("keystep", 1), ("limit", 0)], reply);
+            }
         }
     }
+}
+
+fn write_key_spec_behind(spec: &Spec, word: &str, from: u8, find: &[(&str, i64)], reply: &mut Reply<'_>) {
+    write_key_spec_head(spec, reply);
+    reply.map(2);
+    reply.bulk(b"type");
+    reply.bulk(b"keyword");
+    reply.bulk(b"spec");
+    reply.map(2);
+    reply.bulk(b"keyword");
+    reply.bulk(word.as_bytes());
+    reply.bulk(b"startfrom");
+    reply.integer(i64::from(from));
+    reply.bulk(b"find_keys");
+    write_search("range", find, reply);
 }
 
 fn write_key_spec_head(spec: &Spec, reply: &mut Reply<'_>) {

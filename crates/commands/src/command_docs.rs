@@ -187,6 +187,7 @@ fn key_spec_index(keys: Keys, position: usize) -> Option<i64> {
     let is_step = |first: usize, step: u8| first <= position && (position - first).is_multiple_of(usize::from(step));
     match keys {
         Keys::None | Keys::After { .. } => None, // Where its keys stand cannot be told.
+        Keys::OneAndBehind { .. } => (position == 1).then_some(0),
         Keys::Range { first, last, step } => {
             let is_before_end = usize::try_from(last).map_or(true, |last| position <= last);
             (is_before_end && is_step(usize::from(first), step)).then_some(0)

@@ -156,6 +156,13 @@ pub enum Keys {
         /// The first argument that may be it.
         from: u8,
     },
+    /// The first argument, and the one behind each of these words.
+    OneAndBehind {
+        /// The words, in upper case.
+        words: &'static [&'static str],
+        /// The first argument that may be one of them.
+        from: u8,
+    },
 }
 
 impl Keys {
@@ -193,6 +200,12 @@ impl Keys {
                     (at + 1..=at + (count - at - 1) / 2).for_each(each);
                 }
             }
+            Keys::OneAndBehind { words, from } => {
+                each(1);
+                let is_word =
+                    |index: usize| words.iter().any(|word| args.at(index).eq_ignore_ascii_case(word.as_bytes()));
+                (usize::from(from) + 1..count).filter(|index| is_word(index - 1)).for_each(each);
+            }
         }
     }
 }
@@ -229,6 +242,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Places on earth, in sorted sets.
+    Geo,
     /// Estimates of how many different elements there are.
     Hyperloglog,
     /// Streams.
@@ -258,6 +273,7 @@ impl Group {
             Group::SortedSet => "sorted-set",
             Group::Hyperloglog => "hyperloglog",
             Group::Stream => "stream",
+            Group::Geo => "geo",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Scripting => "scripting",

@@ -8,6 +8,8 @@ static GROUPS: &[&[Spec]] = &[
     crate::bits::COMMANDS,
     crate::dump::COMMANDS,
     crate::expire::COMMANDS,
+    crate::geo::COMMANDS,
+    crate::geo_search::COMMANDS,
     crate::hash_ttl::COMMANDS,
     crate::hash_ttl_values::COMMANDS,
     crate::hashes::COMMANDS,

@@ -41,6 +41,13 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("expireat", "key secs_at|key secs_at LT"),
     ("flushall", "|ASYNC"),
     ("flushdb", "|SYNC"),
+    ("geoadd", "zset float float field|zset NX float float field|zset CH float float field float int field"),
+    ("georadius", "zset 0 0 9000 KM STORE zset|zset 0 0 9000 KM STOREDIST zset COUNT 2"),
+    ("georadiusbymember", "zset field 9000 KM STORE zset"),
+    (
+        "geosearchstore",
+        "zset zset FROMLONLAT 0 0 BYBOX 9000 9000 KM|zset zset FROMLONLAT 1 1 BYRADIUS 300 KM STOREDIST",
+    ),
     ("getdel", "key"),
     ("getex", "key EX secs|key PXAT ms_at|key PERSIST|key"),
     ("getset", "key value"),
