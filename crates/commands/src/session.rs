@@ -2,6 +2,7 @@
 //!
 //! Deliberately not here: its socket, buffers and statistics, which the server keeps.
 
+use crate::script_run::Located;
 use crate::spec::{Flags, Scope, Spec};
 use crate::transaction::Transaction;
 use base::DbId;
@@ -53,6 +54,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// End of the last batch this connection wrote: what WAIT and WAITAOF are about.
     pub written: journal::Position,
+    /// The script that the command being run names.
+    pub(crate) located: Option<Located>,
     /// MULTI and WATCH; `None` while neither is in use.
     pub transaction: Option<Box<Transaction>>,
 }
@@ -76,6 +79,7 @@ impl Session {
             monitors: false,
             reply_mode: ReplyMode::On,
             written: journal::Position::ZERO,
+            located: None,
             transaction: None,
         }
     }

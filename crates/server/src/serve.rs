@@ -16,6 +16,7 @@ use crate::logging;
 use crate::metrics::MetricsSource;
 use crate::statistics::Statistics;
 use commands::Host;
+use commands::Scripts;
 use env::{Disk, RealClock, RealDisk, RealEntropy};
 use keyspace::stream::BlockLimits;
 use node::{MemoryLimit, MemoryPolicy, Node, OpenError, Options, Progress};
@@ -68,6 +69,12 @@ impl OnGeneration {
 }
 
 impl Server {
+    /// The scripts.
+    #[inline]
+    pub fn scripts(&self) -> &Scripts {
+        &self.host.scripts
+    }
+
     /// The node as commands see it.
     pub fn host(&self) -> &dyn Host {
         &self.host

@@ -2,6 +2,7 @@
 
 use base::glob::{Case, glob_matches};
 use base::{DbId, TimeMs};
+use commands::Scripts;
 use commands::host::{
     ClientView, Clients, CommandLog, Host, Latency, LatencyEvent, LatencyHistogram, LogEntry, LogKind, Memory,
     PauseMode, Unblock,
@@ -19,6 +20,7 @@ pub struct TestHost {
     random: AtomicU64,
     settings: Mutex<BTreeMap<String, String>>,
     clients: Mutex<BTreeMap<u64, ClientView>>,
+    scripts: Arc<Scripts>,
 }
 
 impl TestHost {
@@ -26,7 +28,13 @@ impl TestHost {
     pub fn new(clock: Arc<SimClock>) -> TestHost {
         let settings = [("maxmemory-policy", "noeviction"), ("proto-max-bulk-len", "536870912")];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        TestHost { clock, random: AtomicU64::new(1), settings: Mutex::new(settings.into()), clients: Mutex::default() }
+        TestHost {
+            clock,
+            random: AtomicU64::new(1),
+            settings: Mutex::new(settings.into()),
+            clients: Mutex::default(),
+            scripts: Arc::default(),
+        }
     }
 }
 
@@ -115,6 +123,12 @@ impl Host for TestHost {
             limit_bytes: 0,
         }
     }
+
+    fn scripts(&self) -> &Arc<Scripts> {
+        &self.scripts
+    }
+
+    fn log_of_script(&self, _level: u8, _text: &str) {}
 
     fn set_expiry(&self, _enabled: bool) {}
 }
