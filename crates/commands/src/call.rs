@@ -84,6 +84,8 @@ pub struct Call<'c> {
     /// Whether [`Flow::Await`] is possible. Inside MULTI and scripts it is not: who would wait there answers at once,
     /// as if its time were over; the null array is written for whoever asks to wait nevertheless.
     pub may_wait: bool,
+    /// Commands that may use more memory or disk are refused, with this.
+    pub refuse_growth: Option<&'static str>,
 }
 
 impl<'c> Call<'c> {

@@ -35,7 +35,7 @@ const ROW: Spec = Spec {
     subcommands: &[],
 };
 
-const BEFORE_AUTH: Flags = ROW.flags.and(Flags::NO_AUTH).and(Flags::NOSCRIPT);
+const BEFORE_AUTH: Flags = ROW.flags.and(Flags::NO_AUTH).and(Flags::NOSCRIPT).and(Flags::RUNS_WHEN_BUSY);
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[

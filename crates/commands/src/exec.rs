@@ -11,7 +11,7 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
-use crate::run::{Engine, Moment, Ran, Resolved, Scratch, allowed, partitions};
+use crate::run::{Engine, Moment, Ran, Resolved, Scratch, allowed, partitions, turned_away};
 use crate::session::Session;
 use crate::spec::{Flags, Scope};
 use crate::transaction::Transaction;
@@ -96,7 +96,9 @@ fn exec<'e>(
     let ids = locks(engine.keyspace, &transaction);
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
     let Scratch { effects, garbage, lookups, ready } = scratch;
-    let mut tx = Tx::begin(engine.keyspace, engine.journal, &ids, begin, effects);
+    let Some(mut tx) = Tx::begin_or_give_up(engine.keyspace, engine.journal, &ids, begin, effects) else {
+        return turned_away(engine, session.protocol, out);
+    };
     tx.set_origin(session.id);
     if session.imports && tx.keeps_ended() {
         tx.see_ended();
@@ -116,7 +118,8 @@ fn exec<'e>(
     }
     reply.array(transaction.commands().len());
     let Engine { host, observer, .. } = engine;
-    let mut call = Call { args, reply, tx, session, host, observer, may_wait: false };
+    let mut call =
+        Call { args, reply, tx, session, host, observer, may_wait: false, refuse_growth: moment.refuse_growth };
     let flow = run_all(&mut call, &transaction);
     let Call { tx, session, .. } = call;
     session.forget_caching();
@@ -145,7 +148,7 @@ fn locks(keyspace: &Keyspace, transaction: &Transaction) -> SmallVec<[PartitionI
     let mut ids: SmallVec<[PartitionId; 4]> = SmallVec::new();
     for (resolved, args) in transaction.commands() {
         match resolved.spec.scope {
-            Scope::Each | Scope::Whole => return keyspace.ids().collect(),
+            Scope::Each | Scope::Whole | Scope::Script => return keyspace.ids().collect(),
             _ => ids.extend(partitions(keyspace, resolved.spec, &args).into_iter().flatten()),
         }
     }

@@ -3,6 +3,7 @@
 //! Deliberately not: replies and their wording. A host gives facts; the commands write them down.
 
 use crate::channels::{Channels, Counts, Receiver};
+use crate::script_cache::Scripts;
 use crate::session::Session;
 use crate::tracking::{Tracking, TrackingView};
 use base::{DbId, TimeMs};
@@ -40,6 +41,12 @@ pub trait Host: Send + Sync {
 
     /// Appends INFO's sections to `out`; an empty list means the default ones.
     fn info(&self, sections: &[&[u8]], out: &mut Vec<u8>);
+
+    /// The scripts.
+    fn scripts(&self) -> &Arc<Scripts>;
+
+    /// Writes to the log what a script has to say; `level` is 0 (debug) to 3 (warning).
+    fn log_of_script(&self, level: u8, text: &str);
 
     /// The connections.
     fn clients(&self) -> &dyn Clients;

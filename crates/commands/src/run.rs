@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::exec;
 use crate::host::Host;
 use crate::refuse;
+use crate::script_run;
 use crate::session::{Caching, Session};
 use crate::spec::{Flags, Keys, Scope, Spec};
 use crate::table::{self, Row};
@@ -24,7 +25,7 @@ use keyspace::{Begin, Garbage, Keyspace, Lookups, Spilled, Tx};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use wire::args::Args;
-use wire::reply::Reply;
+use wire::reply::{Protocol, Reply};
 
 /// Why writes are refused while the journal's device is full.
 pub const NO_SPACE: &str = "MISCONF Larder's journal has no space left on its device: commands that may write are refused until there is, reads and deletes go on.";
@@ -88,7 +89,8 @@ pub enum Ran {
     },
     /// It waits for EXEC; that is its reply.
     Queued,
-    /// Nothing has happened: these values must be fetched, then it can be run again.
+    /// Nothing has happened: these values must be fetched, then it can be run again. There are none where a script
+    /// only asks for more locks.
     Spilled(Vec<Spilled>),
 }
 
@@ -200,11 +202,14 @@ pub fn run<'e>(
     }
     let ids = match partitions(engine.keyspace, spec, &args) {
         Some(ids) => ids,
+        None if spec.scope == Scope::Script => script_run::locks(engine, session, spec, &args),
         None => SmallVec::new(),
     };
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
     let Scratch { effects, garbage, lookups, ready } = scratch;
-    let mut tx = Tx::begin(engine.keyspace, engine.journal, &ids, begin, effects);
+    let Some(mut tx) = Tx::begin_or_give_up(engine.keyspace, engine.journal, &ids, begin, effects) else {
+        return turned_away(engine, protocol, out);
+    };
     if session.imports && tx.keeps_ended() {
         tx.see_ended();
     }
@@ -217,7 +222,8 @@ pub fn run<'e>(
     let reply = Reply::new(out, protocol);
     let start = reply.mark();
     let Engine { host, observer, .. } = engine;
-    let mut call = Call { args, reply, tx, session, host, observer, may_wait: true };
+    let mut call =
+        Call { args, reply, tx, session, host, observer, may_wait: true, refuse_growth: moment.refuse_growth };
     let outcome = (spec.handler)(&mut call);
     let Call { mut reply, tx, session, args, .. } = call;
     if session.caching.is_some() {
@@ -257,6 +263,14 @@ fn has_room(journal: &Journal, args: &Args<'_>) -> bool {
     let bytes = args.iter().map(<[u8]>::len).sum::<usize>() + RECORD_FRAME_BYTES;
     // What is too large for any record, the command refuses in words of its own.
     u32::try_from(bytes).is_ok_and(|bytes| journal.ensure_room(bytes).is_ok())
+}
+
+/// Answers a command that would have to wait for a slow script.
+#[cold]
+pub(crate) fn turned_away(engine: Engine<'_>, protocol: Protocol, out: &mut Vec<u8>) -> Ran {
+    let error = engine.host.scripts().busy_error().unwrap_or(Error::text("BUSY A script was running. Try again."));
+    Reply::new(out, protocol).error(error.reply());
+    Ran::refused()
 }
 
 #[inline]
@@ -307,7 +321,7 @@ fn only_listens(resolved: Resolved) -> Error {
 #[inline]
 pub(crate) fn partitions(keyspace: &Keyspace, spec: &Spec, args: &Args<'_>) -> Option<SmallVec<[PartitionId; 4]>> {
     match spec.scope {
-        Scope::Nothing | Scope::Each | Scope::Queued => None,
+        Scope::Nothing | Scope::Each | Scope::Queued | Scope::Script => None,
         Scope::Whole => Some(keyspace.ids().collect()),
         Scope::Keys => {
             let mut ids = SmallVec::new();

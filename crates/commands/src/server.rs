@@ -109,7 +109,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "shutdown",
         arity: Arity::AtLeast(1),
-        flags: ADMIN.and(Flags::NO_MULTI),
+        flags: ADMIN.and(Flags::NO_MULTI).and(Flags::RUNS_WHEN_BUSY),
         complexity: "O(N) where N is the number of keys, for the checkpoint",
         summary: "Stops the server.",
         syntax: "[NOSAVE | SAVE] [NOW] [FORCE] [SAFE] [ABORT]",

@@ -2,6 +2,7 @@
 //!
 //! Deliberately not here: its socket, buffers and statistics, which the server keeps.
 
+use crate::script_run::Located;
 use crate::spec::{Flags, Scope, Spec};
 use crate::transaction::Transaction;
 use crate::waiting::Waiter;
@@ -104,6 +105,8 @@ pub struct Session {
     pub written: journal::Position,
     /// End of everything its replies have revealed.
     pub revealed: journal::Position,
+    /// The script that the command being run names.
+    pub(crate) located: Option<Located>,
     /// MULTI and WATCH; `None` while neither is in use.
     pub transaction: Option<Box<Transaction>>,
     /// The command that waits, while it is run anew in its turn.
@@ -133,6 +136,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             written: journal::Position::ZERO,
             revealed: journal::Position::ZERO,
+            located: None,
             transaction: None,
             waiter: None,
         }

@@ -82,6 +82,9 @@ impl Flags {
     /// Left out of the logs of remarkable commands.
     pub const SKIP_LOGS: Flags = Flags(1 << 20);
 
+    /// Runs even while a script is slow and others are turned away.
+    pub const RUNS_WHEN_BUSY: Flags = Flags(1 << 21);
+
     /// Both sets together.
     #[must_use]
     pub const fn and(self, other: Flags) -> Flags {
@@ -221,6 +224,8 @@ pub enum Scope {
     Each,
     /// All of them.
     Whole,
+    /// Those a script is known to keep to, or all of them.
+    Script,
     /// Those of the commands queued since MULTI, and of the watched keys (EXEC).
     Queued,
 }

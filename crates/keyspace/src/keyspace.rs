@@ -8,6 +8,10 @@ use base::slot::{SLOT_COUNT, slot_of};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long a command waits for a partition before it looks whether it is turned away.
+const TURNED_AWAY_AFTER: Duration = Duration::from_millis(10);
 
 /// Keeps two partitions' locks off one cache line.
 #[repr(align(128))]
@@ -19,6 +23,8 @@ pub struct Keyspace {
     slot_shift: u32,
     /// See [`Keyspace::set_keeps_ended`].
     keeps_ended: AtomicBool,
+    /// See [`Keyspace::set_turns_away`].
+    turns_away: AtomicBool,
     interests: AtomicU32,
     listener: OnceLock<Arc<dyn Listener>>,
     /// See [`Keyspace::set_stream_limits`]: entries and bytes.
@@ -39,6 +45,7 @@ impl Keyspace {
             partitions: (0..partition_count).map(|id| Padded(Mutex::new(Partition::new(PartitionId(id))))).collect(),
             slot_shift: (SLOT_COUNT / partition_count).trailing_zeros(),
             keeps_ended: AtomicBool::new(false),
+            turns_away: AtomicBool::new(false),
             interests: AtomicU32::new(Interests::NONE.bits()),
             listener: OnceLock::new(),
             stream_limits: [standard.entry_count_max, standard.bytes_max].map(AtomicU64::new),
@@ -130,6 +137,32 @@ impl Keyspace {
     #[inline]
     pub fn lock(&self, id: PartitionId) -> MutexGuard<'_, Partition> {
         self.partitions[id.index()].0.lock()
+    }
+
+    /// As [`Keyspace::lock`], but gives up while a script is slow: who waits would wait for the script.
+    #[inline]
+    pub(crate) fn lock_or_give_up(&self, id: PartitionId) -> Option<MutexGuard<'_, Partition>> {
+        match self.try_lock(id) {
+            Some(guard) => Some(guard),
+            None => self.wait_or_give_up(id),
+        }
+    }
+
+    #[cold]
+    fn wait_or_give_up(&self, id: PartitionId) -> Option<MutexGuard<'_, Partition>> {
+        loop {
+            if let Some(guard) = self.partitions[id.index()].0.try_lock_for(TURNED_AWAY_AFTER) {
+                return Some(guard);
+            }
+            if self.turns_away.load(Ordering::Relaxed) {
+                return None;
+            }
+        }
+    }
+
+    /// Says whether commands that would have to wait for a partition are turned away.
+    pub fn set_turns_away(&self, turns_away: bool) {
+        self.turns_away.store(turns_away, Ordering::Relaxed);
     }
 
     /// Locks one partition if nobody holds it.

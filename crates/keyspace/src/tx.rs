@@ -211,12 +211,47 @@ impl<'a> Tx<'a> {
         begin: Begin,
         spare: &'a mut Vec<u8>,
     ) -> Tx<'a> {
+        let parts = Self::lock(ids, spare, |id| Some(keyspace.lock(id))).expect("a lock is taken sooner or later");
+        Self::over(parts, keyspace, journal, begin, spare)
+    }
+
+    /// As [`Tx::begin`], but gives up where it would have to wait for a slow script.
+    #[inline]
+    pub fn begin_or_give_up(
+        keyspace: &'a Keyspace,
+        journal: &'a Journal,
+        ids: &[PartitionId],
+        begin: Begin,
+        spare: &'a mut Vec<u8>,
+    ) -> Option<Tx<'a>> {
+        let parts = Self::lock(ids, spare, |id| keyspace.lock_or_give_up(id))?;
+        Some(Self::over(parts, keyspace, journal, begin, spare))
+    }
+
+    #[inline]
+    fn lock(
+        ids: &[PartitionId],
+        spare: &mut Vec<u8>,
+        lock: impl Fn(PartitionId) -> Option<MutexGuard<'a, Partition>>,
+    ) -> Option<SmallVec<[Part<'a>; 1]>> {
         debug_assert!(ids.is_sorted_by(|a, b| a < b), "partitions are locked in ascending order");
         let mut parts = SmallVec::new();
         for id in ids {
+            let guard = lock(*id)?;
             let effects = if parts.is_empty() { std::mem::take(spare) } else { Vec::new() };
-            parts.push(Part { guard: keyspace.lock(*id), effects, effect_count: 0, single_put: None });
+            parts.push(Part { guard, effects, effect_count: 0, single_put: None });
         }
+        Some(parts)
+    }
+
+    #[inline]
+    fn over(
+        parts: SmallVec<[Part<'a>; 1]>,
+        keyspace: &'a Keyspace,
+        journal: &'a Journal,
+        begin: Begin,
+        spare: &'a mut Vec<u8>,
+    ) -> Tx<'a> {
         let Begin { db, now, clock, no_touch } = begin;
         Tx {
             keyspace,

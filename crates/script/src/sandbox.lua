@@ -8,7 +8,7 @@ local native, kind, insecure = ...
 
 local error, next, pcall, rawget, rawset, select, setmetatable, getmetatable, tonumber, tostring, type, xpcall =
     error, next, pcall, rawget, rawset, select, setmetatable, getmetatable, tonumber, tostring, type, xpcall
-local loadstring, load, setfenv, getfenv, newproxy = loadstring, load, setfenv, getfenv, newproxy
+local loadstring, load, setfenv, getfenv, newproxy, unpack = loadstring, load, setfenv, getfenv, newproxy, unpack
 local READONLY = "Attempt to modify a readonly table"
 local NONEXISTENT = "Script attempted to access nonexistent global variable '"
 
@@ -202,6 +202,23 @@ local function copy(names, from)
     return out
 end
 
+-- Matching takes the processor's stack in proportion to the pattern, which Lua 5.1 does not bound.
+local PATTERN_BYTES_MAX = 4096
+local find = string.find
+for _, name in next, { "find", "gmatch", "gsub", "match" } do
+    local plain = string[name]
+    string[name] = function(text, pattern, ...)
+        if type(pattern) == "string" and #pattern > PATTERN_BYTES_MAX then
+            local is_literal = name == "find" and (select(2, ...) or not find(pattern, "[%^%$%*%+%?%.%(%[%%%-]"))
+            if not is_literal then
+                error("pattern too complex", 2)
+            end
+        end
+        return plain(text, pattern, ...)
+    end
+end
+string.gfind = nil
+
 local base = copy(
     "assert collectgarbage coroutine error gcinfo ipairs load loadstring math next os pairs pcall rawequal rawget "
         .. "rawset select setmetatable getmetatable string table tonumber tostring type unpack xpcall _VERSION",
@@ -301,12 +318,37 @@ function base.setmetatable(of, ...)
     return setmetatable(of, ...)
 end
 
+-- Lua 5.1 counts the results in an `int` that overflows.
+local UNPACK_COUNT_MAX = 8000
+function base.unpack(list, first, last)
+    first = first == nil and 1 or tonumber(first) or 0
+    last = last == nil and #list or tonumber(last) or 0
+    if first > last then
+        return
+    end
+    if not (last - first < UNPACK_COUNT_MAX and first >= -2147483648 and last < 2147483647) then
+        error("too many results to unpack", 2)
+    end
+    return unpack(list, first, last)
+end
+
+-- The compiler of Lua 5.1 does not hold on to a chunk's name while it reads the chunk. The name must be a string that
+-- is held elsewhere, with no zero byte in it, for it is looked up by what comes before one.
+native.chunk_names = { "@user_script", "@user_function" }
+local function chunk_name(name, default)
+    if type(name) ~= "string" then
+        name = default
+    end
+    return (name:gsub("%z.*", ""))
+end
+
 -- Compiled code is not checked before it runs, so that only text is loaded.
 function base.loadstring(text, name)
     if type(text) == "string" and text:byte(1) == 27 then
         return nil, "compiled code is not loaded"
     end
-    return loadstring(text, name)
+    local held = chunk_name(name, type(text) == "string" and text or "=(load)")
+    return loadstring(text, held)
 end
 
 function base.load(pieces, name)
@@ -321,7 +363,7 @@ function base.load(pieces, name)
             return text
         end
     end
-    local chunk, problem = load(piece, name)
+    local chunk, problem = load(piece, chunk_name(name, "=(load)"))
     if binary then
         return nil, "compiled code is not loaded"
     end

@@ -378,6 +378,32 @@ fn memory_and_depth_are_bounded() {
     assert!(reply.contains("stack overflow"), "{reply}");
 }
 
+#[test]
+fn unpack_gives_what_there_is_and_no_more() {
+    for range in ["-2, 2147483647", "0, 2147483647", "-2147483648, -2", "1, 1e300", "-1e300, 1", "1, 9000"] {
+        let reply = eval(&format!("return {{unpack({{1,2,3}}, {range})}}"));
+        assert!(reply.contains("too many results to unpack"), "{range}: {reply}");
+    }
+    assert_eq!(eval("return {unpack({1,2,3}, -1, -2)}"), "*0");
+    assert_eq!(eval("return select('#', unpack({1,2,3}, -1, 5))"), ":7");
+    assert_eq!(eval("return select('#', unpack({1,2,3}, -2147483648, -2147483646))"), ":3");
+    assert_eq!(eval("return {unpack({1,2,3})}"), "*3 :1 :2 :3");
+    assert_eq!(
+        eval("local f, err = loadstring('x x', 'a\\0b') return err"),
+        "$37 [string \"a\"]:1: '=' expected near 'x'"
+    );
+}
+
+#[test]
+fn patterns_that_would_exhaust_the_stack_are_refused() {
+    for call in ["string.find(s, p)", "string.match(s, p)", "s:gsub(p, '')", "s:gmatch(p)()"] {
+        let reply = eval(&format!("local s, p = string.rep('a', 100000), string.rep('a?', 100000)..'b' return {call}"));
+        assert!(reply.contains("pattern too complex"), "{call}: {reply}");
+    }
+    assert_eq!(eval("local s = string.rep('a', 100000) return {s:find(s), s:find(s..'?', 1, true)}"), "*1 :1");
+    assert_eq!(eval("return {('key:17'):match('^(%a+):(%d+)$')}"), "*2 $3 key $2 17");
+}
+
 fn load(engine: &mut Engine, code: &str) -> Result<script::Declared, Failure> {
     engine.load(b"lib", 1, code.as_bytes(), patience(2))
 }

@@ -309,7 +309,10 @@ impl<S: Stream> Connection<S> {
         self.session.begin_reply();
         let mut start = self.out.len();
         let flow = match resolved {
-            Ok(resolved) => self.run(*resolved, args, moment).await?,
+            Ok(resolved) => match self.turned_away(resolved) {
+                None => self.run(*resolved, args, moment).await?,
+                Some(error) => self.refuse(&args, error.reply()),
+            },
             Err(error) => self.refuse(&args, error.reply()),
         };
         let mut is_push = false;
@@ -360,6 +363,16 @@ impl<S: Stream> Connection<S> {
         let replies = self.out.split_off(start);
         self.take_feed();
         self.out.extend_from_slice(&replies);
+    }
+
+    /// What is said to who may not run a command while a script is slow.
+    #[inline]
+    fn turned_away(&self, resolved: &Resolved) -> Option<commands::Error> {
+        let scripts = self.server.scripts();
+        if !scripts.is_busy() || resolved.spec.flags.has(Flags::RUNS_WHEN_BUSY) {
+            return None;
+        }
+        scripts.busy_error()
     }
 
     /// Waits while CLIENT PAUSE holds a command back, and a little when memory runs over its limit.

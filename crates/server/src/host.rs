@@ -12,10 +12,13 @@ use base::{DB_COUNT, DbId, TimeMs};
 use commands::channels::{Channels, Receiver};
 use commands::host::{Clients, CommandLog, Host, Latency, LatencyEvent, LatencyHistogram, LogKind, Memory};
 use commands::tracking::Tracking;
+use commands::{Scripts, Surroundings};
 use node::Node;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::runtime::RuntimeFlavor;
 
 pub use crate::node_metrics::NodeMetrics;
 
@@ -56,6 +59,7 @@ pub struct ServerHost {
     pub(crate) settings: Arc<Settings>,
     pub(crate) clients: Arc<ClientRegistry>,
     pub(crate) statistics: Arc<Statistics>,
+    pub(crate) scripts: Arc<Scripts>,
     pub(crate) run_id: String,
     pub(crate) rates: info::Rates,
     baseline: Mutex<NodeCounts>,
@@ -72,7 +76,9 @@ impl ServerHost {
         let run_id = format!("{:016x}{:016x}{:08x}", node.random(), node.random(), node.random() as u32);
         // Opening the data directory counts what ended while the journal is replayed: that is not this run's.
         let baseline = Mutex::new(node_counts(&node));
-        ServerHost { node, settings, clients, statistics, run_id, rates: info::Rates::default(), baseline }
+        let scripts = Arc::new(Scripts::default());
+        scripts.surround(Box::new(Process { node: Arc::clone(&node), settings: Arc::clone(&settings) }));
+        ServerHost { node, settings, clients, statistics, scripts, run_id, rates: info::Rates::default(), baseline }
     }
 
     /// What each database holds. Cost: a lock per partition.
@@ -90,6 +96,35 @@ impl ServerHost {
             spilled: now.spilled - before.spilled,
             fetched: now.fetched - before.fetched,
         }
+    }
+}
+
+/// The process as scripts need it.
+struct Process {
+    node: Arc<Node>,
+    settings: Arc<Settings>,
+}
+
+impl Surroundings for Process {
+    fn monotonic_ms(&self) -> u64 {
+        crate::clients::monotonic_ns() / 1_000_000
+    }
+
+    fn slow_after_ms(&self) -> u64 {
+        self.settings.script_slow_after_ms()
+    }
+
+    /// The runtime has another thread do what this one was to do: it is never to be used again once that has begun.
+    fn step_aside(&self) {
+        const TAKE_OVER: Duration = Duration::from_millis(1);
+        let flavor = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
+        if flavor.is_ok_and(|flavor| flavor == RuntimeFlavor::MultiThread) {
+            tokio::task::block_in_place(|| std::thread::sleep(TAKE_OVER));
+        }
+    }
+
+    fn turn_away(&self, turns_away: bool) {
+        self.node.keyspace.set_turns_away(turns_away);
     }
 }
 
@@ -144,6 +179,18 @@ impl Host for ServerHost {
         self.settings.password().is_some()
     }
 
+    fn scripts(&self) -> &Arc<Scripts> {
+        &self.scripts
+    }
+
+    fn log_of_script(&self, level: u8, text: &str) {
+        match level {
+            0 => tracing::debug!(target: "script", "{text}"),
+            1 | 2 => tracing::info!(target: "script", "{text}"),
+            _ => tracing::warn!(target: "script", "{text}"),
+        }
+    }
+
     fn random(&self) -> u64 {
         self.node.random()
     }
@@ -162,6 +209,9 @@ impl Host for ServerHost {
 
     fn set_settings(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
         let changed = self.settings.set(pairs).map_err(|refusal| refusal.to_string())?;
+        if changed.iter().any(|setting| setting.name == "lua-enable-insecure-api") {
+            self.scripts.renew();
+        }
         for setting in changed {
             let is_secret = crate::config::SettingId::find(setting.name).is_some_and(|(id, _)| id.row().is_secret());
             let shown = if is_secret { "(redacted)" } else { &setting.text };
@@ -177,6 +227,7 @@ impl Host for ServerHost {
     fn reset_statistics(&self) {
         *self.baseline.lock() = node_counts(&self.node);
         self.statistics.reset();
+        self.scripts.reset_statistics();
     }
 
     fn info(&self, sections: &[&[u8]], out: &mut Vec<u8>) {

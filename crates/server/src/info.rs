@@ -159,6 +159,7 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
 fn memory(facts: &Facts<'_>, out: &mut String) {
     let memory = facts.host.memory();
     let system_bytes = process::system_memory_bytes();
+    let scripts = facts.host.scripts.figures();
     let Memory { used_bytes, peak_bytes, process_bytes, clients_bytes, limit_bytes, .. } = memory;
     fields! { out,
         "used_memory": used_bytes,
@@ -175,9 +176,12 @@ fn memory(facts: &Facts<'_>, out: &mut String) {
             format!("{:.2}%", 100.0 * memory.dataset_bytes() as f64 / used_bytes.max(1) as f64),
         "total_system_memory": system_bytes,
         "total_system_memory_human": human(system_bytes),
-        "used_memory_lua": 0,
-        "used_memory_scripts": 0,
-        "number_of_cached_scripts": 0,
+        "used_memory_vm_eval": scripts.lua_bytes,
+        "used_memory_lua": scripts.lua_bytes,
+        "used_memory_lua_human": human(scripts.lua_bytes as u64),
+        "used_memory_scripts_eval": scripts.bytes,
+        "number_of_cached_scripts": scripts.count,
+        "used_memory_scripts": scripts.bytes,
         "number_of_functions": 0,
         "number_of_libraries": 0,
         "maxmemory": limit_bytes,
@@ -248,6 +252,7 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
         "expired_keys": node.expired_keys,
         "expired_fields": node.expired_fields,
         "evicted_keys": node.evicted,
+        "evicted_scripts": facts.host.scripts.figures().evicted_count,
         "spilled_values": node.spilled,
         "fetched_values": node.fetched,
         "evicted_clients": 0,

@@ -17,6 +17,7 @@ use crate::logging;
 use crate::metrics::MetricsSource;
 use crate::statistics::Statistics;
 use commands::Host;
+use commands::Scripts;
 use env::{Disk, RealClock, RealDisk, RealEntropy};
 use keyspace::events::{Heard, Interests, Listener};
 use keyspace::stream::BlockLimits;
@@ -70,6 +71,12 @@ impl OnGeneration {
 }
 
 impl Server {
+    /// The scripts.
+    #[inline]
+    pub fn scripts(&self) -> &Scripts {
+        &self.host.scripts
+    }
+
     /// The node as commands see it.
     pub fn host(&self) -> &dyn Host {
         &self.host

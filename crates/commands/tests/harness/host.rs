@@ -9,6 +9,7 @@ pub use log::Log;
 use base::glob::{Case, glob_matches};
 use base::{DbId, TimeMs};
 use commands::channels::{Channels, Counts, Receiver};
+use commands::Scripts;
 use commands::host::{
     ClientView, Clients, CommandLog, Host, Latency, LatencyEvent, LatencyHistogram, LogEntry, LogKind, Memory,
     PauseMode, Unblock,
@@ -28,6 +29,7 @@ pub struct TestHost {
     settings: Mutex<BTreeMap<String, String>>,
     clients: Mutex<BTreeMap<u64, ClientView>>,
     pub log: Arc<Log>,
+    scripts: Arc<Scripts>,
 }
 
 impl TestHost {
@@ -41,6 +43,7 @@ impl TestHost {
             settings: Mutex::new(settings.into()),
             clients: Mutex::default(),
             log: Arc::default(),
+            scripts: Arc::default(),
         }
     }
 }
@@ -142,6 +145,12 @@ impl Host for TestHost {
             limit_bytes: 0,
         }
     }
+
+    fn scripts(&self) -> &Arc<Scripts> {
+        &self.scripts
+    }
+
+    fn log_of_script(&self, _level: u8, _text: &str) {}
 
     fn set_expiry(&self, _enabled: bool) {}
 }

@@ -6,6 +6,7 @@
 //! Invariant: partitions are waited for in ascending order only; any other one is taken only if nobody holds it.
 
 use super::{Found, Lookups, Part, Tx};
+use crate::keyspace::Keyspace;
 use base::{PartitionId, Version};
 use journal::Position;
 
@@ -16,7 +17,7 @@ use journal::Position;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyState(Option<(u8, Version)>);
 
-impl Tx<'_> {
+impl<'a> Tx<'a> {
     /// The state of `key` in the selected database (WATCH). One that has ended is absent.
     ///
     /// # Cost
@@ -77,12 +78,26 @@ impl Tx<'_> {
     /// Locks the partition of `key` as well. Returns false when that would mean to wait for somebody who may be
     /// waiting for this transaction.
     pub fn lock_also(&mut self, key: &[u8]) -> bool {
-        let id = self.keyspace.partition_of(key);
+        self.lock_partition_also(self.keyspace.partition_of(key))
+    }
+
+    /// As [`Tx::lock_also`], for a partition.
+    pub fn lock_partition_also(&mut self, id: PartitionId) -> bool {
         let Err(index) = self.position_of(id) else { return true };
         let guard = if index == self.parts.len() { Some(self.keyspace.lock(id)) } else { self.keyspace.try_lock(id) };
         let Some(guard) = guard else { return false };
         self.parts.insert(index, Part { guard, effects: Vec::new(), effect_count: 0, single_put: None });
         true
+    }
+
+    /// Whether every partition is locked.
+    pub fn has_locked_all(&self) -> bool {
+        self.parts.len() == usize::from(self.keyspace.partition_count())
+    }
+
+    /// Where keys belong.
+    pub fn keyspace(&self) -> &'a Keyspace {
+        self.keyspace
     }
 
     fn position_of(&self, id: PartitionId) -> Result<usize, usize> {

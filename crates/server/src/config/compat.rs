@@ -118,7 +118,6 @@ pub static ACCEPTED: &[Setting] = &[
     plain("dynamic-hz", YES_NO, "yes", Live),
     plain("io-threads", Kind::Integer { min: 1, max: 128 }, "1", Start),
     plain("tcp-backlog", INT, "511", Start),
-    row("busy-reply-threshold", &["lua-time-limit"], LONG, "5000", Live),
     plain("prefetch-batch-max-size", upto(128), "16", Live),
     plain("max-new-connections-per-cycle", Kind::Integer { min: 1, max: 1000 }, "10", Live),
     plain("shutdown-timeout", INT, "10", Live),

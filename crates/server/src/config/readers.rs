@@ -158,6 +158,8 @@ readers! {
     stream_block_entries_max: u64 = "stream-node-max-entries";
     /// Whether what has ended is kept; not 0 is yes.
     import_mode: u8 = "import-mode";
+    /// Milliseconds after which a script is slow; 0 is never.
+    script_slow_after_ms: u64 = "busy-reply-threshold";
     /// Microseconds from which a command enters the slow log; negative is never.
     slowlog_from_us: i64 = "slowlog-log-slower-than";
     /// Entries the slow log keeps.

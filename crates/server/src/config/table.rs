@@ -278,6 +278,16 @@ pub static SETTINGS: &[Setting] = &[
         summary: "Keep keys and fields that have ended, absent for who reads and there for who imports; evict nothing",
     },
     Setting {
+        name: "lua-enable-insecure-api",
+        also: &[],
+        kind: Kind::Flag,
+        default: "no",
+        reload: Live,
+        effect: Real,
+        group: Security,
+        summary: "Give scripts `getfenv`, `setfenv` and `newproxy`, with which they can reach each other",
+    },
+    Setting {
         name: "requirepass",
         also: &[],
         kind: Kind::Text,
@@ -336,6 +346,16 @@ pub static SETTINGS: &[Setting] = &[
         effect: Real,
         group: Observability,
         summary: "Log lines on stderr: `text` for people, `json` for machines",
+    },
+    Setting {
+        name: "busy-reply-threshold",
+        also: &["lua-time-limit"],
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: "5000",
+        reload: Live,
+        effect: Real,
+        group: Observability,
+        summary: "Milliseconds after which a script is slow: others get BUSY, and it can be killed; 0 is never",
     },
     Setting {
         name: "slowlog-log-slower-than",
