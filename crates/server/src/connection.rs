@@ -639,7 +639,7 @@ impl<S: Stream> Connection<S> {
         match (outcome, how) {
             (Some(Outcome { reply, revealed, written }), _) => {
                 self.out.extend_from_slice(&reply);
-                self.revealed = self.revealed.max(revealed);
+                self.session.revealed = self.session.revealed.max(revealed);
                 self.session.written = self.session.written.max(written);
             }
             (None, Unblock::Timeout) => Reply::new(&mut self.out, self.session.protocol).null_array(),
