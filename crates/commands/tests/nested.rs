@@ -59,6 +59,7 @@ fn nested_commands_are_one_batch_and_leave_the_outer_call_as_it_was() {
         host: &node.host,
         observer: &told,
         may_wait: true,
+        refuse_growth: None,
     };
     assert_eq!(nested(&mut call, "set a 1"), "+OK\r\n");
     assert_eq!(nested(&mut call, "incr a"), ":2\r\n");

@@ -528,8 +528,11 @@ impl<'a> Tx<'a> {
     /// Encodes one effect and applies what was encoded.
     fn change(&mut self, key: &[u8], encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
         let part = self.part_of(key);
-        let applied =
-            if self.interests.wants_events() { self.change_heard(part, key, encode) } else { self.change_in(part, encode) };
+        let applied = if self.interests.wants_events() {
+            self.change_heard(part, key, encode)
+        } else {
+            self.change_in(part, encode)
+        };
         self.signal(part, key);
         applied
     }

@@ -8,8 +8,8 @@ pub use log::Log;
 
 use base::glob::{Case, glob_matches};
 use base::{DbId, TimeMs};
-use commands::channels::{Channels, Counts, Receiver};
 use commands::Scripts;
+use commands::channels::{Channels, Counts, Receiver};
 use commands::host::{
     ClientView, Clients, CommandLog, Host, Latency, LatencyEvent, LatencyHistogram, LogEntry, LogKind, Memory,
     PauseMode, Unblock,
