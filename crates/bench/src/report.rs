@@ -81,19 +81,19 @@ impl Check {
 
 /// One page under construction.
 pub struct Page {
-    name: &'static str,
+    name: String,
     body: String,
     figures: Vec<(String, Figure)>,
 }
 
 impl Page {
     /// `name` becomes the file name, `title` the headline, `method` the paragraph under it.
-    pub fn new(setup: &Setup, name: &'static str, title: &str, method: &str) -> Self {
+    pub fn new(setup: &Setup, name: &str, title: &str, method: &str) -> Self {
         let mut body = format!("# {title}\n\n{method}\n\n{}", machine(setup));
         if setup.quick {
             body.push_str("\nThis is a quick run: its figures show that the bench works and little else.\n");
         }
-        Self { name, body, figures: Vec::new() }
+        Self { name: name.to_owned(), body, figures: Vec::new() }
     }
 
     /// Appends a table under a heading, with a sentence about it.

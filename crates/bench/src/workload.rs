@@ -22,6 +22,10 @@ const KEY_HOLE: &[u8; KEY_DIGITS] = b"????????????";
 /// Keys one `mset10` writes.
 const MSET_KEYS: usize = 10;
 
+/// A script of three calls.
+const THREE_CALLS: &[u8] =
+    b"redis.call('INCR', KEYS[1]) redis.call('SET', KEYS[2], ARGV[1]) return redis.call('STRLEN', KEYS[2])";
+
 /// What a connection asks for, over and over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Op {
@@ -39,6 +43,20 @@ pub enum Op {
     Hset,
     /// `MSET` of ten keys.
     Mset10,
+    /// `LPUSH` to one of the lists.
+    Lpush,
+    /// `RPOP` from one of the lists.
+    Rpop,
+    /// `SADD` of a member to one set.
+    Sadd,
+    /// `ZADD` of a member with a random score to one sorted set.
+    Zadd,
+    /// `ZRANGE` of ten members from a score on.
+    Zrange,
+    /// `XADD` of a field to one stream.
+    Xadd,
+    /// `EVAL` of a script that calls three commands.
+    Eval,
 }
 
 impl Op {
@@ -52,6 +70,23 @@ impl Op {
             Self::Incr => "INCR",
             Self::Hset => "HSET",
             Self::Mset10 => "MSET(10)",
+            Self::Lpush => "LPUSH",
+            Self::Rpop => "RPOP",
+            Self::Sadd => "SADD",
+            Self::Zadd => "ZADD",
+            Self::Zrange => "ZRANGE",
+            Self::Xadd => "XADD",
+            Self::Eval => "EVAL",
+        }
+    }
+
+    /// What fills the collection that this operation is about, if it is about one.
+    pub fn filler(self) -> Option<Op> {
+        match self {
+            Self::Lpush | Self::Rpop => Some(Self::Lpush),
+            Self::Sadd => Some(Self::Sadd),
+            Self::Zadd | Self::Zrange => Some(Self::Zadd),
+            _ => None,
         }
     }
 
@@ -64,6 +99,17 @@ impl Op {
             Self::Incr => vec![Template::new(&[b"INCR", &hole(*b"ctr:")])],
             Self::Hset => vec![Template::new(&[b"HSET", &hole(*b"hsh:"), b"field", value])],
             Self::Mset10 => vec![Template::mset(value)],
+            Self::Lpush => vec![Template::new(&[b"LPUSH", b"lst:", value])],
+            Self::Rpop => vec![Template::new(&[b"RPOP", b"lst:"])],
+            Self::Sadd => vec![Template::new(&[b"SADD", b"set:", &hole(*b"elt:")])],
+            Self::Zadd => vec![Template::new(&[b"ZADD", b"zst:", KEY_HOLE, &hole(*b"elt:")])],
+            Self::Zrange => {
+                vec![Template::new(&[b"ZRANGE", b"zst:", KEY_HOLE, b"+inf", b"BYSCORE", b"LIMIT", b"0", b"10"])]
+            }
+            Self::Xadd => vec![Template::new(&[b"XADD", b"str:", b"*", b"field", value])],
+            Self::Eval => {
+                vec![Template::new(&[b"EVAL", THREE_CALLS, b"2", &hole(*b"ctr:"), &hole(*b"key:"), value])]
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Large {
 /// The member in a slot.
 ///
 /// # Safety
-/// The slot came from [`slot_of`], and its block, if it is one's address, stays for `'a`.
+/// The slot came from `slot_of`, and its block, if it is one's address, stays for `'a`.
 #[inline]
 unsafe fn member_of<'a>(slot: u64) -> Member<'a> {
     match inlined(slot) {
