@@ -32,6 +32,7 @@ static GROUPS: &[&[Spec]] = &[
     crate::sets::COMMANDS,
     crate::sets_algebra::COMMANDS,
     crate::sets_random::COMMANDS,
+    crate::sort::COMMANDS,
     crate::strings::COMMANDS,
     crate::transactions::COMMANDS,
 ];
