@@ -67,6 +67,7 @@ pub mod server;
 pub mod sets;
 pub mod sets_algebra;
 pub mod sets_random;
+pub mod sort;
 pub mod sorted_sets;
 mod sorted_sets_bounds;
 pub mod sorted_sets_combine;

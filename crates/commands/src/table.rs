@@ -35,6 +35,7 @@ static GROUPS: &[&[Spec]] = &[
     crate::sets::COMMANDS,
     crate::sets_algebra::COMMANDS,
     crate::sets_random::COMMANDS,
+    crate::sort::COMMANDS,
     crate::stream_claims::COMMANDS,
     crate::stream_group_read::COMMANDS,
     crate::stream_groups::COMMANDS,

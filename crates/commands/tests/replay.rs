@@ -115,6 +115,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("setrange", "key offset value"),
     ("sinterstore", "set set set|set set"),
     ("smove", "set set member"),
+    ("sort", "set STORE key|set BY NOSORT STORE set|zset ALPHA DESC STORE key"),
     ("spop", "set|set 2|set 100"),
     ("srem", "set member|set member member member"),
     ("sunionstore", "set set set"),
