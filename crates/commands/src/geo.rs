@@ -120,7 +120,7 @@ fn add(call: &mut Call<'_>) -> Result<Flow, Error> {
         start += 1;
     }
     let args = call.args.skip(start);
-    if args.count() % 3 != 0 || args.count() == 0 || (options.if_absent && options.if_present) {
+    if !args.count().is_multiple_of(3) || args.count() == 0 || (options.if_absent && options.if_present) {
         return Err(Error::Syntax);
     }
     let mut pairs = SmallVec::<[(&[u8], f64); 4]>::new();
