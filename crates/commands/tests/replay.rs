@@ -322,7 +322,9 @@ fn run(steps: &[Step], wrote: &mut BTreeSet<String>) -> Node {
             }
             Step::Transaction(steps) => {
                 node.line(&mut session, "multi");
-                steps.iter().for_each(|step| queue(&mut node, &mut session, step));
+                for step in steps {
+                    queue(&mut node, &mut session, step);
+                }
                 assert!(node.line(&mut session, "exec").reply.starts_with(b"*"), "nothing is refused: {steps:?}");
                 let records = record_count(&node, before);
                 assert!(records <= 1, "a transaction is one record, not {records}");
