@@ -10,7 +10,7 @@
 mod harness;
 
 use base::TimeMs;
-use commands::{Flags, Host, Session, Spec, table};
+use commands::{Await, Flags, Flow, Host, Session, Spec, table};
 use harness::Node;
 use journal::{Position, Record, RecordKind};
 use keyspace::partition::Stamp;
@@ -311,16 +311,21 @@ fn run(steps: &[Step], wrote: &mut BTreeSet<String>) -> Node {
     for line in BEGINNING {
         node.line(&mut session, line);
     }
+    let mut waiters = Vec::new();
     for step in steps {
         let before = node.journal.tail();
         match step {
             Step::Command(args) => {
-                node.call(&mut session, args);
+                if let Flow::Await(Await::Keys(waiter)) = node.call(&mut session, args).flow {
+                    waiters.push(waiter);
+                }
                 if node.journal.tail() != before {
                     wrote.insert(String::from_utf8_lossy(&args[0]).into_owned());
                 }
             }
             Step::Transaction(steps) => {
+                // Whoever is served by what a transaction changed writes a record of their own.
+                waiters.drain(..).for_each(|waiter| waiter.withdraw(&node.keyspace));
                 node.line(&mut session, "multi");
                 for step in steps {
                     queue(&mut node, &mut session, step);
