@@ -1,7 +1,7 @@
 //! The stream data type: entries that are added at the end, each a list of names and values under an id that only
 //! grows, and groups of consumers that share the reading of them.
 //!
-//! Entries lie packed in blocks ([`log`]), groups beside them ([`group`]). Deliberately without a clock, and without a
+//! Entries lie packed in blocks (`log`), groups beside them (`group`). Deliberately without a clock, and without a
 //! say in where blocks end: both come with the change. A stream may be empty, and exists all the same.
 //!
 //! Invariants: no entry is later than `last_id`; `bytes` counts what the heap gave but for the nodes of trees, which
