@@ -14,11 +14,9 @@
 //!          SwapDbs     other:u8
 //!          SetAdd      key count:varint (member)*
 //!          SetRemove   key count:varint (member)*
-//!          sorted sets: see `sorted_set.rs`
-//!          streams     key …, see `stream`
 //! ```
 //!
-//! Those of lists are described in `effect/list.rs`.
+//! Those of lists, sorted sets and streams are described at the heads of the files below.
 //!
 //! Effects name physical databases (see `Partition`), so a swap of two numbers moves no key. They never depend
 //! on another key, a clock or randomness; the batch's own timestamp decides what has expired.
