@@ -18,6 +18,8 @@ pub mod live;
 mod packed;
 pub mod partition;
 pub mod prefetch;
+#[cfg(test)]
+mod random;
 pub mod replay;
 pub mod set;
 mod slab;

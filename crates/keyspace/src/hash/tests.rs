@@ -1,26 +1,13 @@
 //! A hash against a model, and what single files cannot test: conversions, images, scans, samples.
 
 use super::*;
+use crate::random::Random;
 use base::codec::put_varint;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Model = BTreeMap<Vec<u8>, (Vec<u8>, Option<TimeMs>)>;
 
-/// SplitMix64: any seed will do, and a failure names its own.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
     fn name(&mut self, names: u64) -> Vec<u8> {
         let index = self.below(names);
         // Lengths from 0 on, and one name in sixteen too long for the compact form if `names` is large.

@@ -1,27 +1,12 @@
 //! A set against a model, and what single files cannot test: changes of form, images, scans, samples.
 
 use super::*;
+use crate::random::Random;
 use base::Reader;
 use base::codec::{put_bytes, put_varint};
 use std::collections::BTreeSet;
 
 type Model = BTreeSet<Vec<u8>>;
-
-/// SplitMix64: any seed will do, and a failure names its own.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-}
 
 /// What the members of a mix look like, by their number.
 type Name = fn(u64) -> Vec<u8>;

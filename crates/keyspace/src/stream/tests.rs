@@ -1,6 +1,7 @@
 //! A stream against a naive model, and what single files cannot test: images, memory, foreign bytes.
 
 use super::*;
+use crate::random::Random;
 use std::collections::BTreeMap;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -20,21 +21,7 @@ struct Model {
     groups: BTreeMap<Vec<u8>, ModelGroup>,
 }
 
-/// SplitMix64: any seed will do, and a failure names its own.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
     fn pairs(&mut self) -> Pairs {
         // Mostly the same names, so that entries share them.
         let shape = self.below(8);
