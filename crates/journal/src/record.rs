@@ -18,6 +18,7 @@
 //! # Invariants
 //! - Nothing of a record is believed before both checksums hold and its padding is zero: only
 //!   [`RawRecord::verify`] makes a [`Record`].
+//! - What was durable when a record was written lies before it: a later frontier is not believed.
 //! - A record is valid at one place of one segment of one journal only. The mask mixes the segment's salt,
 //!   its number and the offset into the head checksum, so a copy at another offset, a stale block of another
 //!   file, or a journal stored inside a value is not a record.
@@ -141,7 +142,7 @@ impl Damage {
             Damage::HeadCrc => "a record head's checksum does not hold",
             Damage::BodyCrc => "a record body's checksum does not hold",
             Damage::Padding => "the padding after a record is not zero",
-            Damage::Unknown => "a record of a kind this release does not know",
+            Damage::Unknown => "a record says what this release cannot know",
             Damage::Header => "the segment header is damaged",
             Damage::SegmentMissing => "the segment is missing although the one before it is sealed",
         }
@@ -242,6 +243,9 @@ impl<'a> RawRecord<'a> {
             term: u64::from_le_bytes(word(bytes, 32)),
         };
         let frontier = Position::from_raw(u64::from_le_bytes(word(bytes, 40)));
+        if self.at < frontier {
+            return Err(Damage::Unknown);
+        }
         Ok(VerifiedHead { head, frontier, body_bytes, body_crc: u32::from_le_bytes(word(bytes, 4)) })
     }
 
@@ -344,5 +348,13 @@ mod tests {
         let crc = crc32c(&bytes[4..48]) ^ mask(SALT, AT);
         bytes[..4].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(verify(&bytes), Err(Damage::Unknown));
+    }
+
+    #[test]
+    fn a_frontier_past_its_own_record_is_not_believed() {
+        let mark = RecordHead { kind: RecordKind::Mark, ..HEAD };
+        let stating = |frontier| PreparedHead::new(&mark, b"", frontier).place(SALT, AT);
+        assert!(verify(&stating(AT)).is_ok());
+        assert_eq!(verify(&stating(AT.after(8))), Err(Damage::Unknown));
     }
 }
