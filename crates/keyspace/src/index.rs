@@ -130,14 +130,22 @@ impl Index {
     /// Where `key`, whose hash is `hash`, is.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
+        self.find_entry(hash, key).map(|(place, _)| place)
+    }
+
+    /// As [`Index::find`], with the entry.
+    #[inline]
+    pub fn find_entry(&self, hash: u64, key: &[u8]) -> Option<(Place, EntryRef<'_>)> {
         // SAFETY: slots in the table are live; `&self` keeps them so.
-        self.table.find(hash, |slot| unsafe { Slot(slot).entry() }.key() == key)
+        let (place, slot) = self.table.find_slot(hash, |slot| unsafe { Slot(slot).entry() }.key() == key)?;
+        // SAFETY: as above.
+        Some((place, unsafe { Slot(slot).entry() }))
     }
 
     /// The entry at `place`.
     #[inline]
     pub fn entry(&self, place: Place) -> EntryRef<'_> {
-        // SAFETY: as in `find`.
+        // SAFETY: as in `find_entry`.
         unsafe { Slot(self.table.get(place)).entry() }
     }
 
@@ -154,7 +162,7 @@ impl Index {
     /// Calls `change` on the entry at `place`. It may change the boxed value, the version and the home, and
     /// overwrite in place; the weight is accounted anew.
     pub fn update<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
-        // SAFETY: as in `find`, and `&mut self` makes it the only reference.
+        // SAFETY: as in `find_entry`, and `&mut self` makes it the only reference.
         let mut entry = unsafe { EntryMut::new(Slot(self.table.get(place))) };
         let before = weight(&entry);
         let result = change(&mut entry);
@@ -292,25 +300,25 @@ impl Index {
 
     /// Calls `each` for the entries of the bucket at `cursor`; see [`Table::scan`].
     pub fn scan(&self, cursor: u64, mut each: impl FnMut(EntryRef<'_>)) -> u64 {
-        // SAFETY: as in `find`.
+        // SAFETY: as in `find_entry`.
         self.table.scan(cursor, |slot| each(unsafe { Slot(slot).entry() }))
     }
 
     /// Calls `each` for every entry, in no order.
     pub fn each(&self, mut each: impl FnMut(EntryRef<'_>)) {
-        // SAFETY: as in `find`.
+        // SAFETY: as in `find_entry`.
         self.table.each(|slot| each(unsafe { Slot(slot).entry() }));
     }
 
     /// An entry picked by `random`; see [`Table::sample`].
     pub fn sample(&self, random: u64) -> Option<EntryRef<'_>> {
-        // SAFETY: as in `find`.
+        // SAFETY: as in `find_entry`.
         self.table.sample(random).map(|slot| unsafe { Slot(slot).entry() })
     }
 
     /// Where the entry is of which only the hash and a property are known (as the expiry queue knows them).
     pub fn find_where(&self, hash: u64, is_it: impl Fn(&EntryRef<'_>) -> bool) -> Option<Place> {
-        // SAFETY: as in `find`.
+        // SAFETY: as in `find_entry`.
         self.table.find(hash, |slot| {
             let entry = unsafe { Slot(slot).entry() };
             is_it(&entry) && hash_bytes(entry.key()) == hash

@@ -123,6 +123,8 @@ enum BucketAt {
 pub struct Table {
     main: Chunks,
     main_count: usize,
+    /// Ones in as many low bits as address the buckets: `2 << level` less one, for level ⌊log₂ `main_count`⌋.
+    mask: u64,
     children: Chunks,
     children_count: usize,
     children_free: Vec<u32>,
@@ -167,9 +169,13 @@ impl Table {
     /// The main bucket that `hash` addresses now.
     #[inline(always)]
     fn address(&self, hash: u64) -> usize {
-        let level = (usize::BITS - 1 - self.main_count.leading_zeros()) as u64;
-        let wide = (hash & ((2 << level) - 1)) as usize;
-        if wide < self.main_count { wide } else { wide & ((1 << level) - 1) }
+        let wide = (hash & self.mask) as usize;
+        if wide < self.main_count { wide } else { (hash & (self.mask >> 1)) as usize }
+    }
+
+    fn set_main_count(&mut self, count: usize) {
+        self.main_count = count;
+        self.mask = (2 << count.ilog2()) - 1;
     }
 
     /// How many low hash bits all entries of main bucket `index` share.
@@ -199,7 +205,13 @@ impl Table {
     /// # Cost
     /// One cache line for nearly every chain, plus one call of `is_it` per matching tag (1 in 128 is chance).
     #[inline]
-    pub fn find(&self, hash: u64, mut is_it: impl FnMut(u64) -> bool) -> Option<Place> {
+    pub fn find(&self, hash: u64, is_it: impl FnMut(u64) -> bool) -> Option<Place> {
+        self.find_slot(hash, is_it).map(|(place, _)| place)
+    }
+
+    /// As [`Table::find`], with the slot.
+    #[inline]
+    pub fn find_slot(&self, hash: u64, mut is_it: impl FnMut(u64) -> bool) -> Option<(Place, u64)> {
         if self.count == 0 {
             return None;
         }
@@ -211,7 +223,7 @@ impl Table {
             while found != 0 {
                 let slot = (found.trailing_zeros() / 8) as usize;
                 if slot < bucket.slots_used_max() && bucket.tags[slot] == tag && is_it(bucket.slots[slot]) {
-                    return Some(Place { bucket: at, slot: slot as u8 });
+                    return Some((Place { bucket: at, slot: slot as u8 }, bucket.slots[slot]));
                 }
                 found &= found - 1;
             }
@@ -255,7 +267,7 @@ impl Table {
     pub fn insert(&mut self, hash: u64, slot: u64, hash_of: impl Fn(u64) -> u64) -> Place {
         if self.main_count == 0 {
             self.main.push();
-            self.main_count = 1;
+            self.set_main_count(1);
         }
         if FILL_PAIR_MAX * self.main_count <= 2 * self.count {
             self.split(hash_of);
@@ -318,7 +330,7 @@ impl Table {
         let level = usize::BITS - 1 - self.main_count.leading_zeros();
         let old = self.main_count - (1 << level);
         self.main.push();
-        self.main_count += 1;
+        self.set_main_count(self.main_count + 1);
         self.rehome(old, hash_of);
     }
 
@@ -328,7 +340,7 @@ impl Table {
         let mut moved: Vec<u64> = Vec::with_capacity(BUCKET_SLOTS);
         self.empty_chain(last, |_, slot| moved.push(slot));
         self.main.pop();
-        self.main_count = last;
+        self.set_main_count(last);
         for slot in moved {
             self.place(hash_of(slot), slot);
         }

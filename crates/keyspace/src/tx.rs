@@ -28,6 +28,7 @@ use crate::effect::Effect;
 use crate::entry::{EntryRef, Home, Stored};
 use crate::events::{Event, Interests, Told};
 use crate::hash::Hash;
+use crate::hasher::hash_bytes;
 use crate::keyspace::Keyspace;
 use crate::partition::{Applied, EndedCounts, Ending, Garbage, Partition, Stamp, has_ended};
 use crate::spilled::{self, Spilled};
@@ -367,8 +368,7 @@ impl<'a> Tx<'a> {
     fn peek_in(&self, part: usize, key: &[u8]) -> Option<(Found, EntryRef<'_>)> {
         let partition = &self.parts[part].guard;
         let db = partition.physical(self.db);
-        let place = partition.find(db, key)?;
-        let entry = partition.index(db).entry(place);
+        let (place, entry) = partition.index(db).find_entry(hash_bytes(key), key)?;
         if has_ended(entry.expires(), self.horizon) {
             return None;
         }
