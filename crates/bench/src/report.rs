@@ -148,7 +148,6 @@ pub fn series_of(contestant: Contestant) -> Series {
 
 /// Where, when and with what it was measured, and the command that does it again.
 fn machine(setup: &Setup) -> String {
-    let args: Vec<String> = std::env::args().skip(1).collect();
     let placing = if setup.no_pin {
         "not pinned".into()
     } else {
@@ -157,7 +156,7 @@ fn machine(setup: &Setup) -> String {
     let facts = [
         ("date", date(unix_ms() / 1000)),
         ("machine", format!("{}, {placing}", cpu_model())),
-        ("kernel", read_first_line("/proc/sys/kernel/osrelease")),
+        ("kernel", kernel()),
         ("larder", version(&setup.larder_command)),
         ("redis", version(&setup.redis_command)),
         ("rounds", setup.rounds().to_string()),
@@ -166,8 +165,30 @@ fn machine(setup: &Setup) -> String {
     for (name, fact) in &facts {
         let _ = writeln!(list, "- {name}: {fact}");
     }
-    let rerun = format!("cargo build --release -p server && cargo run --release -p bench -- {}", args.join(" "));
+    let rerun = format!("cargo build --release -p server && cargo run --release -p bench -- {}", measuring_args());
     format!("{list}\nTo repeat it:\n\n```sh\n{rerun}\n```\n")
+}
+
+/// The flags that decide what is measured, without those that say where programs and files lie.
+fn measuring_args() -> String {
+    const PLACES: [&str; 4] = ["--larder-command", "--redis-command", "--out-dir", "--work-dir"];
+    let mut kept: Vec<String> = Vec::new();
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let name = arg.split('=').next().unwrap_or_default();
+        if !PLACES.contains(&name) {
+            kept.push(arg);
+        } else if name == arg {
+            args.next();
+        }
+    }
+    kept.join(" ")
+}
+
+/// The kernel's version, without what its packager appended.
+fn kernel() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().split('-').next().filter(|version| !version.is_empty()).unwrap_or("unknown").into()
 }
 
 fn cpu_model() -> String {
@@ -175,10 +196,6 @@ fn cpu_model() -> String {
     let models: Vec<&str> = text.lines().filter(|line| line.starts_with("model name")).collect();
     let model = models.first().and_then(|line| line.split_once(':')).map_or("unknown CPU", |(_, name)| name.trim());
     format!("{} × {model}", models.len())
-}
-
-fn read_first_line(file: &str) -> String {
-    fs::read_to_string(file).ok().and_then(|text| text.lines().next().map(String::from)).unwrap_or("unknown".into())
 }
 
 /// The first line that the program prints about itself.
