@@ -242,8 +242,9 @@ fn set_fitting<'c>(call: &mut Call<'c>, options: &Options, pairs: Args<'c>) -> R
     }
     if is_past {
         let present: Vec<&[u8]> = names(pairs).filter(|name| live_field(hash, name, now).is_some()).collect();
-        let field_count = call.tx.hash_delete(key, present.into_iter())?;
-        call.tx.count_ended(key, EndedCounts { key_count: 0, field_count });
+        call.tx.hash_delete(key, present.into_iter())?;
+        // As in Valkey: each field was set and has ended, those included that were not there before.
+        call.tx.count_ended(key, EndedCounts { key_count: 0, field_count: (pairs.count() / 2) as u64 });
         notify_set(call, key, &["hset", "hexpire", "hexpired"]);
         notify_if_gone(call, key);
         return Ok(true);

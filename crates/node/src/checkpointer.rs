@@ -170,6 +170,11 @@ impl Node {
         now.zip(checkpointed).map(|(now, checkpointed)| now - checkpointed).sum()
     }
 
+    /// Journal bytes that call for the next checkpoints.
+    pub(crate) fn checkpoint_tail_bytes(&self) -> u64 {
+        self.checkpoints.tail_bytes_max.load(Ordering::Relaxed)
+    }
+
     /// Journal bytes that a restart would replay.
     pub fn tail_bytes(&self) -> u64 {
         let start = self.checkpoints.state.lock().tail;
@@ -199,9 +204,9 @@ impl Node {
             quiet_looks = if tail == tail_last { quiet_looks + 1 } else { 0 };
             tail_last = tail;
             let tail_bytes = self.tail_bytes();
-            let is_due = self.checkpoints.tail_bytes_max.load(Ordering::Relaxed) < tail_bytes
+            let is_due = self.checkpoint_tail_bytes() < tail_bytes
                 || (quiet_looks == QUIET_LOOKS && QUIET_TAIL_BYTES < tail_bytes);
-            let merged = self.merge_turn();
+            let merged = self.merge_turn(0 < quiet_looks);
             if wanted || is_due || merged {
                 self.checkpoint_or_report();
             }

@@ -8,7 +8,7 @@
 
 use crate::node::Node;
 use base::Reader;
-use journal::{Position, Record, RecordKind, SegmentId};
+use journal::{Position, Record, RecordKind, SegmentId, SegmentInfo};
 use keyspace::effect::Effect;
 use keyspace::spilled::{self, Image};
 use keyspace::{Home, Kind};
@@ -46,8 +46,10 @@ impl Node {
         live
     }
 
-    /// Empties the deadest segment, if one is worth it. Returns whether checkpoints would now free space.
-    pub fn merge_turn(&self) -> bool {
+    /// Empties the deadest segment that has something left, if one is worth it. Returns whether checkpoints now would free
+    /// enough space: they cost a write of every entry, and those that the journal's growth calls for free it as well. While
+    /// it does not grow (`is_quiet`), any segment is enough.
+    pub fn merge_turn(&self, is_quiet: bool) -> bool {
         let (live, first_tail) = (self.live_bytes(), self.first_tail_segment());
         let segments = self.journal.segments();
         let total_bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
@@ -55,24 +57,24 @@ impl Node {
         if total_bytes < 2 * live_total + self.merge_dead_bytes_min.load(Ordering::Relaxed) {
             return false;
         }
-        let candidates = segments.into_iter().filter(|segment| segment.sealed && segment.id < first_tail);
         let live_of = |id: SegmentId| live.get(&id.0).copied().unwrap_or(0);
-        let worth = |segment: &journal::SegmentInfo| live_of(segment.id) * 100 < segment.bytes * LIVE_PERCENT_MAX;
-        let Some(segment) = candidates.filter(worth).min_by_key(|segment| live_of(segment.id)) else { return false };
-        if live_of(segment.id) == 0 {
-            return self.would_free(segment.id);
+        let before_tail = segments.iter().filter(|segment| segment.sealed && segment.id < first_tail);
+        let (empty, others): (Vec<&SegmentInfo>, Vec<&SegmentInfo>) = before_tail.partition(|segment| live_of(segment.id) == 0);
+        if self.checkpoint_tail_bytes() <= empty.iter().map(|segment| segment.bytes).sum::<u64>() {
+            return true;
         }
-        match self.merge_segment(segment.id) {
-            Ok(is_emptied) => is_emptied && self.would_free(segment.id),
-            Err(error) => {
-                tracing::warn!(%error, segment = segment.id.0, "merge failed");
-                false
-            }
+        let worth = |segment: &&SegmentInfo| live_of(segment.id) * 100 < segment.bytes * LIVE_PERCENT_MAX;
+        let Some(segment) = others.into_iter().filter(worth).min_by_key(|segment| live_of(segment.id)) else {
+            return is_quiet && !empty.is_empty();
+        };
+        if let Err(error) = self.merge_segment(segment.id) {
+            tracing::warn!(%error, segment = segment.id.0, "merge failed");
         }
+        false
     }
 
-    /// Copies what lives in `id`. Returns whether nothing does any more.
-    fn merge_segment(&self, id: SegmentId) -> Result<bool, journal::Error> {
+    /// Copies what lives in `id`.
+    fn merge_segment(&self, id: SegmentId) -> Result<(), journal::Error> {
         let mut pace = Pace { copied_bytes: 0, since_pause_bytes: 0 };
         let scanned = self.journal.scan_segment(id, &mut |at, record| {
             if self.is_stopping() {
@@ -82,10 +84,9 @@ impl Node {
         });
         self.counters.merged_bytes.fetch_add(pace.copied_bytes, Ordering::Relaxed);
         match scanned {
-            Err(journal::Error::Visitor { .. }) => return Ok(false),
-            other => other?,
+            Err(journal::Error::Visitor { .. }) => Ok(()), // It stopped because the node does, or for want of room.
+            other => other,
         }
-        Ok(!self.live_bytes().contains_key(&id.0))
     }
 
     fn merge_record(&self, at: Position, record: &Record<'_>, pace: &mut Pace) -> Result<(), journal::BoxError> {
@@ -134,10 +135,5 @@ impl Node {
             std::thread::sleep(BUDGET_PAUSE);
         }
         Ok(())
-    }
-
-    /// Whether the next checkpoints would let `id` go: always, for what lies before the last ones.
-    fn would_free(&self, id: SegmentId) -> bool {
-        id < self.first_tail_segment()
     }
 }

@@ -224,7 +224,7 @@ pub fn take(rig: &mut Rig, step: &Step) -> Option<Position> {
         Step::Expire => drop(rig.node.expire_turn()),
         Step::Spill => rig.spill(),
         Step::Merge => {
-            rig.node.merge_turn();
+            rig.node.merge_turn(true);
         }
         Step::Checkpoint => rig.node.checkpoint_all(false).expect("the disk takes checkpoints"),
         Step::Reopen => reopen(rig),

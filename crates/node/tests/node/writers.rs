@@ -113,7 +113,7 @@ fn run(sync: SyncMode) -> (Rig, Vec<Promises>) {
         while running.load(Ordering::Acquire) > 0 {
             rig.node.checkpoint_all(false).expect("the disk takes checkpoints");
             rig.spill();
-            rig.node.merge_turn();
+            rig.node.merge_turn(true);
         }
         let promises = writers.into_iter().map(|writer| writer.join().expect("writers do not panic")).collect();
         rig.node.journal.close().expect("the disk syncs");
