@@ -158,12 +158,12 @@ fn locks(keyspace: &Keyspace, transaction: &Transaction) -> SmallVec<[PartitionI
     ids
 }
 
-/// Whether a watched key is no longer what it was.
+/// Whether a watched key has changed.
 fn has_changed(transaction: &Transaction, tx: &mut Tx<'_>) -> bool {
     let selected = tx.db();
-    let has_changed = transaction.watched().any(|(db, key, state)| {
+    let has_changed = transaction.watched().any(|(db, key, watched)| {
         tx.set_db(db);
-        tx.key_state(key) != state
+        watched.has_changed(tx, key)
     });
     tx.set_db(selected);
     has_changed

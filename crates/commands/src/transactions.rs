@@ -94,7 +94,7 @@ fn discard(call: &mut Call<'_>) -> Result<Flow, Error> {
 
 fn watch(call: &mut Call<'_>) -> Result<Flow, Error> {
     for key in call.args.skip(1).iter() {
-        Transaction::watch(&mut call.session.transaction, &call.tx, key);
+        Transaction::watch(&mut call.session.transaction, &mut call.tx, key);
     }
     call.reply.ok();
     Ok(Flow::Done)
