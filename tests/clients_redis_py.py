@@ -525,7 +525,7 @@ def waiting_for_streams(r):
 
 def waiting_for_what_goes(r):
     """A consumer that waits is told that its stream is gone, in whatever way it went."""
-    gone = "No such key 's' or consumer group 'g' in XREADGROUP with GROUP option"
+    gone = "NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option"
     wrong = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
     def replaced():

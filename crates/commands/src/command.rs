@@ -221,7 +221,7 @@ fn write_key_specs(spec: &Spec, reply: &mut Reply<'_>) {
             reply.set(1);
             write_key_spec_behind(spec, word, from, &[("lastkey", -1), ("keystep", 1), ("limit", 2)], reply);
         }
-        Keys::OneAndBehind { words, from } => {
+        Keys::OneAndBehind { words, from, .. } => {
             reply.set(1 + words.len());
             write_key_spec(spec, 1, "range", [("lastkey", 0), ("keystep", 1), ("limit", 0)], reply);
             for word in words {

@@ -25,7 +25,7 @@ const ROW: Spec = Spec {
     name: "sort",
     arity: Arity::AtLeast(2),
     flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS).and(Flags::DANGEROUS),
-    keys: Keys::OneAndBehind { words: &["STORE"], from: 2 },
+    keys: Keys::OneAndBehind { words: &["STORE"], from: 2, options: &[("LIMIT", 2), ("BY", 1), ("GET", 1)] },
     scope: Scope::Whole,
     group: Group::Generic,
     since: "1.0.0",

@@ -161,12 +161,14 @@ pub enum Keys {
         /// Options, in upper case, and how many arguments belong to each: none of these is the word.
         options: &'static [(&'static str, u8)],
     },
-    /// The first argument, and the one behind each of these words.
+    /// The first argument, and the one behind the last of these words.
     OneAndBehind {
         /// The words, in upper case.
         words: &'static [&'static str],
         /// The first argument that may be one of them.
         from: u8,
+        /// Other options, in upper case, and how many arguments belong to each: none of these is such a word.
+        options: &'static [(&'static str, u8)],
     },
 }
 
@@ -208,11 +210,20 @@ impl Keys {
                 }
                 (at + 1..=at + count.saturating_sub(at + 1) / 2).for_each(each);
             }
-            Keys::OneAndBehind { words, from } => {
+            Keys::OneAndBehind { words, from, options } => {
                 each(1);
-                let is_word =
-                    |index: usize| words.iter().any(|word| args.at(index).eq_ignore_ascii_case(word.as_bytes()));
-                (usize::from(from) + 1..count).filter(|index| is_word(index - 1)).for_each(each);
+                let (mut at, mut behind) = (usize::from(from), None);
+                while at + 1 < count {
+                    let is = |word: &str| args.at(at).eq_ignore_ascii_case(word.as_bytes());
+                    let option = options.iter().find(|(option, _)| is(option));
+                    if words.iter().any(|word| is(word)) {
+                        behind = Some(at + 1);
+                        at += 2;
+                    } else {
+                        at += 1 + option.map_or(0, |(_, operand_count)| usize::from(*operand_count));
+                    }
+                }
+                behind.into_iter().for_each(each);
             }
         }
     }

@@ -311,7 +311,10 @@ impl<S: Stream> Connection<S> {
         let flow = match resolved {
             Ok(resolved) => match self.turned_away(resolved) {
                 None => self.run(*resolved, args, moment).await?,
-                Some(error) => self.refuse(&args, error.reply()),
+                Some(error) => {
+                    let error = self.session.turn_away(resolved.spec, error);
+                    self.refuse(&args, error.reply())
+                }
             },
             Err(error) => self.refuse(&args, error.reply()),
         };
