@@ -549,7 +549,7 @@ def waiting_for_what_goes(r):
         expect(r.info("clients")["total_blocking_keys_on_nokey"], 0)
     r.xgroup_create("s", "g", "$", mkstream=True)
     (answer,) = waiting(r, 1, lambda c: c.xreadgroup("g", "one", {"s": ">"}, block=0))
-    (blocked,) = [entry["id"] for entry in r.client_list() if entry["cmd"] == "xreadgroup"]
+    (blocked,) = [entry["id"] for entry in r.client_list() if "b" in entry["flags"]]
     r.client_unblock(blocked, error=True)
     refused(answer, error="UNBLOCKED client unblocked via CLIENT UNBLOCK")
 
