@@ -5,8 +5,8 @@
 //! WATCH, it is not        ─► Tx::witness ─► the first change of the key ─► Witness::has_seen, also when it is gone again
 //! ```
 //!
-//! Nobody says that he watches no longer: he lets go of his witness. What nobody holds is forgotten when the keys have
-//! been looked at as often as there are some, so that it costs each look but one more step.
+//! Nobody says that he watches no longer: he lets go of his witness. What nobody holds is forgotten after half as many
+//! looks as there are keys, so that each look costs but two more steps, and half of the keys at least are watched.
 //!
 //! Deliberately not here: keys that are there, comparing, transactions.
 //!
@@ -73,7 +73,7 @@ impl Watching {
 
     fn forget(&mut self) {
         self.look_count += 1;
-        if self.keys.values().map(BTreeMap::len).sum::<usize>() <= self.look_count {
+        if self.keys.values().map(BTreeMap::len).sum::<usize>() <= 2 * self.look_count {
             self.look_count = 0;
             self.keys.retain(|_, keys| {
                 keys.retain(|_, seen| 0 < seen.strong_count());
