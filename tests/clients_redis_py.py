@@ -5,6 +5,7 @@ What this deliberately is not: a test of each option of each command; the golden
 """
 
 import asyncio
+import concurrent.futures
 import itertools
 import threading
 import time
@@ -449,6 +450,110 @@ def invalidations(r):
     connection.disconnect()
 
 
+def waiting(r, count: int, *uses):
+    """Begins `uses`, one after the other, each on a connection of its own and in its turn among the `count` that wait
+    then. Returns what they will be answered with, to be called for."""
+    options = r.connection_pool.connection_kwargs
+    pool = concurrent.futures.ThreadPoolExecutor(len(uses))
+    answers = []
+    for ahead, use in enumerate(uses, count - len(uses)):
+        answers.append(pool.submit(use, client(options["port"], protocol=options["protocol"])))
+        deadline = time.monotonic() + 10
+        while r.info("clients")["blocked_clients"] <= ahead:
+            demand(time.monotonic() < deadline, "it does not wait")
+            time.sleep(0.001)
+    pool.shutdown(wait=False)
+    return [lambda answer=answer: answer.result(10) for answer in answers]
+
+
+def waiting_for_lists(r):
+    first, second, moving = waiting(
+        r, 3, lambda c: c.blpop(["none", "l"]), lambda c: c.brpop("l"), lambda c: c.blmove("l", "m", 0)
+    )
+    expect(r.rpush("l", "a"), 1)
+    expect(plain(first()), ["l", "a"])
+    expect(r.rpush("l", "b", "c", "d"), 3)
+    expect([plain(second()), moving(), r.lrange("l", 0, -1), r.lrange("m", 0, -1)], [["l", "d"], "b", ["c"], ["b"]])
+    expect([r.blpop("none", timeout=0.01), r.brpoplpush("none", "m", timeout=0.01)], [None, None])
+    expect(plain(r.blmpop(0, 2, "none", "l", direction="LEFT", count=5)), ["l", ["c"]])
+
+
+def waiting_for_sorted_sets(r):
+    lowest, highest, many = waiting(
+        r,
+        3,
+        lambda c: c.bzpopmin(["none", "z"]),
+        lambda c: c.bzpopmax("z"),
+        lambda c: c.bzmpop(0, 2, ["none", "z"], min=True, count=5),
+    )
+    expect(r.zadd("z", {"a": 1, "b": 2.5, "c": 3, "d": 4}), 4)
+    expect([plain(lowest()), plain(highest())], [["z", "a", 1.0], ["z", "d", 4.0]])
+    name, pairs = many()
+    expect([name, [[member, float(score)] for member, score in pairs]], ["z", [["b", 2.5], ["c", 3.0]]])
+    expect([r.exists("z"), r.bzpopmin("z", timeout=0.01), r.bzmpop(0.01, 1, ["z"], max=True)], [0, None, None])
+    with r.pipeline(transaction=True) as pipeline:
+        expect(pipeline.bzpopmin("z").zadd("z", {"a": 1}).bzpopmax("z").execute()[:2], [None, 1])
+
+
+def plain(answer) -> list:
+    """RESP3 answers lists where RESP2 answers tuples."""
+    return list(answer)
+
+
+def entries(answer) -> list:
+    """Ids and fields of what was read of one stream. RESP3 answers a map of lists, RESP2 a list of pairs."""
+    found = answer["s"][0] if isinstance(answer, dict) else answer[0][1]
+    return [(entry_id, fields) for entry_id, fields in found]
+
+
+def waiting_for_streams(r):
+    r.xadd("s", {"f": "0"}, id="1-0")
+    expect([entries(r.xread({"s": "0"}, block=1000)), len(r.xread({"s": "$"}, block=1))], [[("1-0", {"f": "0"})], 0])
+    readers = waiting(r, 2, lambda c: c.xread({"s": "$", "none": "0"}, block=0), lambda c: c.xread({"s": "1"}, block=0))
+    r.xadd("s", {"f": "1"}, id="2-0")
+    expect([entries(reader()) for reader in readers], [[("2-0", {"f": "1"})]] * 2)
+    r.xgroup_create("s", "g", "$")
+    read = {"groupname": "g", "streams": {"s": ">"}, "block": 0}
+    one, two = waiting(
+        r, 2, lambda c: c.xreadgroup(consumername="one", **read), lambda c: c.xreadgroup(consumername="two", **read)
+    )
+    r.xadd("s", {"f": "2"}, id="3-0")
+    expect([entries(one()), r.info("clients")["blocked_clients"]], [[("3-0", {"f": "2"})], 1])
+    r.xadd("s", {"f": "3"}, id="4-0")
+    expect([entries(two()), r.xpending("s", "g")["pending"]], [[("4-0", {"f": "3"})], 2])
+
+
+def waiting_for_what_goes(r):
+    """A consumer that waits is told that its stream is gone, in whatever way it went."""
+    gone = "NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option"
+    wrong = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+    def replaced():
+        with r.pipeline(transaction=True) as pipeline:
+            pipeline.delete("s").sadd("s", "member").execute()
+
+    for goes, error in (
+        (lambda: r.delete("s"), gone),
+        (lambda: r.pexpire("s", 1), gone),
+        (lambda: r.set("s", "text", px=10_000), wrong),
+        (replaced, wrong),
+        (lambda: r.xgroup_destroy("s", "g"), gone),
+        (lambda: r.flushall(), gone),
+        (lambda: r.swapdb(0, 1), gone),
+    ):
+        r.delete("s")
+        r.xgroup_create("s", "g", "$", mkstream=True)
+        (answer,) = waiting(r, 1, lambda c: c.xreadgroup("g", "one", {"s": ">"}, block=0))
+        goes()
+        refused(answer, error=error)
+        expect(r.info("clients")["total_blocking_keys_on_nokey"], 0)
+    r.xgroup_create("s", "g", "$", mkstream=True)
+    (answer,) = waiting(r, 1, lambda c: c.xreadgroup("g", "one", {"s": ">"}, block=0))
+    (blocked,) = [entry["id"] for entry in r.client_list() if "b" in entry["flags"]]
+    r.client_unblock(blocked, error=True)
+    refused(answer, error="UNBLOCKED client unblocked via CLIENT UNBLOCK")
+
+
 async def asyncio_messages(port: int, protocol: int):
     async with redis.asyncio.Redis(port=port, protocol=protocol, decode_responses=True) as r, r.pubsub() as pubsub:
         await pubsub.subscribe("a")
@@ -466,7 +571,8 @@ def asyncio_pubsub(r):
 
 BOTH_PROTOCOLS = (
     strings, binary, bitmaps, hashes, hash_expiry, keys, connection, transactions, transactions_seen, no_touch,
-    password, server, publish_subscribe, keyspace_events,
+    password, server, publish_subscribe, keyspace_events, waiting_for_lists, waiting_for_sorted_sets,
+    waiting_for_streams, waiting_for_what_goes,
 )  # fmt: skip
 ONCE = (resp3_types, asyncio_pubsub, invalidations, asyncio_resp2, asyncio_resp3)
-NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch, transactions_seen)
+NEWER_THAN_REDIS_7_0 = (hash_expiry, no_touch, transactions_seen, waiting_for_what_goes)

@@ -21,7 +21,7 @@ use wire::reply::Protocol;
 const ROW: Spec = Spec {
     name: "",
     arity: Arity::Exactly(2),
-    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::RUNS_WHEN_BUSY),
     keys: Keys::None,
     scope: Scope::Nothing,
     group: Group::Connection,

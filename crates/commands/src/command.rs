@@ -217,11 +217,11 @@ fn write_key_specs(spec: &Spec, reply: &mut Reply<'_>) {
             let find = [("keynumidx", 0), ("firstkey", 1), ("keystep", i64::from(step))];
             write_key_spec(spec, count_at, "keynum", find, reply);
         }
-        Keys::After { word, from } => {
+        Keys::After { word, from, .. } => {
             reply.set(1);
             write_key_spec_behind(spec, word, from, &[("lastkey", -1), ("keystep", 1), ("limit", 2)], reply);
         }
-        Keys::OneAndBehind { words, from } => {
+        Keys::OneAndBehind { words, from, .. } => {
             reply.set(1 + words.len());
             write_key_spec(spec, 1, "range", [("lastkey", 0), ("keystep", 1), ("limit", 0)], reply);
             for word in words {

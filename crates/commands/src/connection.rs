@@ -102,6 +102,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "select",
         arity: Arity::Exactly(2),
+        flags: ROW.flags.and(Flags::RUNS_WHEN_BUSY),
         summary: "Changes the selected database.",
         syntax: "index",
         handler: select,

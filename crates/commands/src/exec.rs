@@ -11,7 +11,7 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
-use crate::run::{Engine, Moment, Ran, Resolved, Scratch, allowed, partitions, turned_away};
+use crate::run::{Engine, Moment, Ran, Resolved, Scratch, allowed, busy, partitions};
 use crate::session::Session;
 use crate::spec::{Flags, Scope};
 use crate::transaction::Transaction;
@@ -76,8 +76,12 @@ fn check(transaction: &Transaction, session: &Session, moment: &Moment) -> Resul
     if transaction.is_aborted() {
         return Err(ABORTED);
     }
-    allowed(transaction.flags(), session, moment)
-        .map_err(|error| refuse!("EXECABORT Transaction discarded because of: {}", error.reply()))
+    allowed(transaction.flags(), session, moment).map_err(|error| discarded(&error))
+}
+
+/// Why nothing of a transaction runs.
+pub(crate) fn discarded(error: &Error) -> Error {
+    refuse!("EXECABORT Transaction discarded because of: {}", error.reply())
 }
 
 fn exec<'e>(
@@ -97,7 +101,9 @@ fn exec<'e>(
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
     let Scratch { effects, garbage, lookups, ready } = scratch;
     let Some(mut tx) = Tx::begin_or_give_up(engine.keyspace, engine.journal, &ids, begin, effects) else {
-        return turned_away(engine, session.protocol, out);
+        let error = discarded(&busy(engine));
+        Reply::new(out, session.protocol).error(error.reply());
+        return Ran::refused();
     };
     tx.set_origin(session.id);
     if session.imports && tx.keeps_ended() {
@@ -158,12 +164,12 @@ fn locks(keyspace: &Keyspace, transaction: &Transaction) -> SmallVec<[PartitionI
     ids
 }
 
-/// Whether a watched key is no longer what it was.
+/// Whether a watched key has changed.
 fn has_changed(transaction: &Transaction, tx: &mut Tx<'_>) -> bool {
     let selected = tx.db();
-    let has_changed = transaction.watched().any(|(db, key, state)| {
+    let has_changed = transaction.watched().any(|(db, key, watched)| {
         tx.set_db(db);
-        tx.key_state(key) != state
+        watched.has_changed(tx, key)
     });
     tx.set_db(selected);
     has_changed

@@ -27,7 +27,7 @@ const COST: &str = "O(N + M log M) for N members around the shape and M within";
 const RADIUS: Spec = Spec { arity: Arity::AtLeast(6), complexity: COST, since: "3.2.10", ..ROW };
 const RADIUS_STORE: Spec = Spec {
     flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS),
-    keys: Keys::OneAndBehind { words: &["STORE", "STOREDIST"], from: 5 },
+    keys: Keys::OneAndBehind { words: &["STORE", "STOREDIST"], from: 5, options: &[("COUNT", 1)] },
     since: "3.2.0",
     ..RADIUS
 };

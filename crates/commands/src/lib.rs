@@ -69,6 +69,7 @@ pub mod sets_algebra;
 pub mod sets_random;
 pub mod sort;
 pub mod sorted_sets;
+mod sorted_sets_blocking;
 mod sorted_sets_bounds;
 pub mod sorted_sets_combine;
 pub mod sorted_sets_pop;

@@ -25,7 +25,7 @@ use keyspace::{Begin, Garbage, Keyspace, Lookups, Spilled, Tx};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use wire::args::Args;
-use wire::reply::{Protocol, Reply};
+use wire::reply::Reply;
 
 /// Why writes are refused while the journal's device is full.
 pub const NO_SPACE: &str = "MISCONF Larder's journal has no space left on its device: commands that may write are refused until there is, reads and deletes go on.";
@@ -208,7 +208,8 @@ pub fn run<'e>(
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
     let Scratch { effects, garbage, lookups, ready } = scratch;
     let Some(mut tx) = Tx::begin_or_give_up(engine.keyspace, engine.journal, &ids, begin, effects) else {
-        return turned_away(engine, protocol, out);
+        Reply::new(out, protocol).error(busy(engine).reply());
+        return Ran::refused();
     };
     if session.imports && tx.keeps_ended() {
         tx.see_ended();
@@ -265,12 +266,10 @@ fn has_room(journal: &Journal, args: &Args<'_>) -> bool {
     u32::try_from(bytes).is_ok_and(|bytes| journal.ensure_room(bytes).is_ok())
 }
 
-/// Answers a command that would have to wait for a slow script.
+/// What is said to a command that would have to wait for a slow script.
 #[cold]
-pub(crate) fn turned_away(engine: Engine<'_>, protocol: Protocol, out: &mut Vec<u8>) -> Ran {
-    let error = engine.host.scripts().busy_error().unwrap_or(Error::text("BUSY A script was running. Try again."));
-    Reply::new(out, protocol).error(error.reply());
-    Ran::refused()
+pub(crate) fn busy(engine: Engine<'_>) -> Error {
+    engine.host.scripts().busy_error().unwrap_or(Error::text("BUSY A script was running. Try again."))
 }
 
 #[inline]
@@ -296,10 +295,12 @@ fn ensure_heard(resolved: Resolved, session: &Session) -> Result<(), Error> {
     Ok(())
 }
 
-/// Remembers the keys that a command has read, while their partitions are still locked.
+/// Remembers the keys that a command has read, while their partitions are still locked. What a command that runs others
+/// reads, those have read.
 #[cold]
 pub(crate) fn remember(host: &dyn Host, session: &Session, spec: &Spec, args: &Args<'_>) {
-    if !spec.flags.has(Flags::READONLY) || !session.caching.is_some_and(Caching::caches) {
+    let reads = spec.flags.has(Flags::READONLY) && !spec.flags.has(Flags::RUNS_OTHERS);
+    if !reads || !session.caching.is_some_and(Caching::caches) {
         return;
     }
     let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();

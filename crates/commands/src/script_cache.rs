@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 /// Scripts that came by EVAL and are kept; past it the least recently used goes. Those of SCRIPT LOAD stay.
 pub const EVAL_SCRIPTS_COUNT_MAX: usize = 500;
 
+/// Milliseconds after which the thread of a slow script steps aside once more, since nobody may have been there to take
+/// over.
+const ASIDE_EVERY_MS: u64 = 100;
 const BUSY_EVAL: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 const BUSY_FUNCTION: &str = "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
 const NOT_BUSY: &str = "NOTBUSY No scripts in execution right now.";
@@ -28,7 +31,8 @@ pub trait Surroundings: Send + Sync {
     /// Milliseconds after which a script is slow (`busy-reply-threshold`); 0 is never.
     fn slow_after_ms(&self) -> u64;
 
-    /// A script that runs on this thread is slow: whatever else the thread was to do is better done by another.
+    /// A script that runs on this thread is slow: whatever else the thread was to do is better done by another. Called
+    /// again from time to time.
     fn step_aside(&self);
 
     /// Whether commands that would have to wait for a partition are turned away.
@@ -263,6 +267,7 @@ impl Scripts {
             started_ms,
             is_listed: AtomicBool::new(false),
             is_slow: AtomicBool::new(false),
+            aside_at_ms: AtomicU64::new(0),
             is_killed: AtomicBool::new(false),
             has_written: AtomicBool::new(false),
         })
@@ -298,6 +303,8 @@ pub struct Running {
     started_ms: u64,
     is_listed: AtomicBool,
     is_slow: AtomicBool,
+    /// After how many milliseconds its thread is to step aside, again.
+    aside_at_ms: AtomicU64,
     is_killed: AtomicBool,
     has_written: AtomicBool,
 }
@@ -333,10 +340,16 @@ impl Watch for Running {
             held(&self.scripts.running).push(self.this.clone());
         }
         let slow_after_ms = surroundings.slow_after_ms();
-        if slow_after_ms > 0 && slow_after_ms <= self.duration_ms() && !self.is_slow.swap(true, Ordering::Relaxed) {
-            self.scripts.slow_count.fetch_add(1, Ordering::Relaxed);
-            surroundings.turn_away(true);
-            surroundings.step_aside();
+        let duration_ms = self.duration_ms();
+        if slow_after_ms > 0 && slow_after_ms <= duration_ms {
+            if !self.is_slow.swap(true, Ordering::Relaxed) {
+                self.scripts.slow_count.fetch_add(1, Ordering::Relaxed);
+                surroundings.turn_away(true);
+            }
+            if self.aside_at_ms.load(Ordering::Relaxed) <= duration_ms {
+                self.aside_at_ms.store(duration_ms + ASIDE_EVERY_MS, Ordering::Relaxed);
+                surroundings.step_aside();
+            }
         }
         self.is_killed.load(Ordering::Relaxed).then_some(Stop::Killed)
     }

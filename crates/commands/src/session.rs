@@ -2,6 +2,8 @@
 //!
 //! Deliberately not here: its socket, buffers and statistics, which the server keeps.
 
+use crate::error::Error;
+use crate::exec;
 use crate::script_run::Located;
 use crate::spec::{Flags, Scope, Spec};
 use crate::transaction::Transaction;
@@ -159,6 +161,16 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.abort();
         }
+    }
+
+    /// What to answer a command with that is turned away because of `error`: EXEC takes what is queued along.
+    #[cold]
+    pub fn turn_away(&mut self, spec: &Spec, error: Error) -> Error {
+        if spec.scope != Scope::Queued {
+            return error;
+        }
+        self.transaction = None;
+        exec::discarded(&error)
     }
 
     /// The flags by which a command is let run: EXEC brings along those of what is queued.

@@ -25,7 +25,7 @@ const ROW: Spec = Spec {
     name: "sort",
     arity: Arity::AtLeast(2),
     flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS).and(Flags::DANGEROUS),
-    keys: Keys::ONE,
+    keys: Keys::OneAndBehind { words: &["STORE"], from: 2, options: &[("LIMIT", 2), ("BY", 1), ("GET", 1)] },
     scope: Scope::Whole,
     group: Group::Generic,
     since: "1.0.0",
@@ -43,6 +43,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "sort_ro",
         flags: Flags::READONLY.and(Flags::MOVABLEKEYS).and(Flags::DANGEROUS),
+        keys: Keys::ONE,
         since: "7.0.0",
         summary: "Returns the elements of a list, a set or a sorted set in an order.",
         syntax: "key [BY by-pattern] [LIMIT offset count] [GET get-pattern [GET get-pattern ...]] [ASC | DESC] [ALPHA]",

@@ -1,4 +1,4 @@
-//! Sorted sets: taking members off an end.
+//! Sorted sets: taking members off an end. Waiting for them is in `sorted_sets_blocking`.
 //!
 //! What is removed is journaled by name, so that a replica need not know which members are the lowest.
 //!
@@ -13,6 +13,7 @@ use crate::spec::{Arity, Flags, Keys, Spec};
 use base::number::parse_i64;
 use keyspace::Event;
 use keyspace::sorted_set::{Direction, Scored, SortedSet};
+use std::ops::Range;
 use wire::reply::Protocol;
 
 const POP: Spec = Spec {
@@ -103,8 +104,8 @@ pub(crate) fn take(
 
 /// What ZMPOP is asked for behind its keys.
 pub(crate) struct PopFirst {
-    /// Where the keys end among the arguments.
-    pub(crate) keys_end: usize,
+    /// Where the keys stand among the arguments.
+    pub(crate) keys: Range<usize>,
     /// From which end.
     pub(crate) direction: Direction,
     /// How many at most.
@@ -134,22 +135,29 @@ impl PopFirst {
             }
             _ => return Err(Error::Syntax),
         };
-        Ok(PopFirst { keys_end, direction, count })
+        Ok(PopFirst { keys: count_at + 1..keys_end, direction, count })
     }
 }
 
-fn pop_first(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let PopFirst { keys_end, direction, count } = PopFirst::parse(call, 1)?;
-    for index in 2..keys_end {
+/// Pops from the first sorted set that is there, and replies. Returns false when none is: there is no reply then.
+pub(crate) fn pop_from_first(call: &mut Call<'_>, wanted: &PopFirst) -> Result<bool, Error> {
+    for index in wanted.keys.clone() {
         let key = call.arg(index);
         let Some(len) = call.tx.sorted_set(key)?.map(SortedSet::len) else { continue };
-        let count = count.min(len);
+        let count = wanted.count.min(len);
         call.reply.array(2);
         call.reply.bulk(key);
         call.reply.array(count);
-        take(call, key, count, direction, true)?;
-        return Ok(Flow::Done);
+        take(call, key, count, wanted.direction, true)?;
+        return Ok(true);
     }
-    call.reply.null_array();
+    Ok(false)
+}
+
+fn pop_first(call: &mut Call<'_>) -> Result<Flow, Error> {
+    let wanted = PopFirst::parse(call, 1)?;
+    if !pop_from_first(call, &wanted)? {
+        call.reply.null_array();
+    }
     Ok(Flow::Done)
 }

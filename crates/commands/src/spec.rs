@@ -152,19 +152,23 @@ pub enum Keys {
         /// Distance from one key to the next: 2 where a value follows each key.
         step: u8,
     },
-    /// The first half of what follows a word.
+    /// The first half of what follows a word, which options come before.
     After {
         /// The word, in upper case.
         word: &'static str,
         /// The first argument that may be it.
         from: u8,
+        /// Options, in upper case, and how many arguments belong to each: none of these is the word.
+        options: &'static [(&'static str, u8)],
     },
-    /// The first argument, and the one behind each of these words.
+    /// The first argument, and the one behind the last of these words.
     OneAndBehind {
         /// The words, in upper case.
         words: &'static [&'static str],
         /// The first argument that may be one of them.
         from: u8,
+        /// Other options, in upper case, and how many arguments belong to each: none of these is such a word.
+        options: &'static [(&'static str, u8)],
     },
 }
 
@@ -197,17 +201,29 @@ impl Keys {
                 let keys = number_at(usize::from(count_at)).unwrap_or(0).min(fitting);
                 (0..keys).map(|key| start + key * step).for_each(each);
             }
-            Keys::After { word, from } => {
-                let is_word = |index: &usize| args.at(*index).eq_ignore_ascii_case(word.as_bytes());
-                if let Some(at) = (usize::from(from)..count).find(is_word) {
-                    (at + 1..=at + (count - at - 1) / 2).for_each(each);
+            Keys::After { word, options, .. } => {
+                let is = |index: usize, word: &str| args.at(index).eq_ignore_ascii_case(word.as_bytes());
+                let mut at = 1;
+                while at < count && !is(at, word) {
+                    let option = options.iter().find(|(option, _)| is(at, option));
+                    at += 1 + option.map_or(0, |(_, operand_count)| usize::from(*operand_count));
                 }
+                (at + 1..=at + count.saturating_sub(at + 1) / 2).for_each(each);
             }
-            Keys::OneAndBehind { words, from } => {
+            Keys::OneAndBehind { words, from, options } => {
                 each(1);
-                let is_word =
-                    |index: usize| words.iter().any(|word| args.at(index).eq_ignore_ascii_case(word.as_bytes()));
-                (usize::from(from) + 1..count).filter(|index| is_word(index - 1)).for_each(each);
+                let (mut at, mut behind) = (usize::from(from), None);
+                while at + 1 < count {
+                    let is = |word: &str| args.at(at).eq_ignore_ascii_case(word.as_bytes());
+                    let option = options.iter().find(|(option, _)| is(option));
+                    if words.iter().any(|word| is(word)) {
+                        behind = Some(at + 1);
+                        at += 2;
+                    } else {
+                        at += 1 + option.map_or(0, |(_, operand_count)| usize::from(*operand_count));
+                    }
+                }
+                behind.into_iter().for_each(each);
             }
         }
     }

@@ -1,5 +1,8 @@
 //! XREADGROUP: entries that no consumer of a group was given yet, or those that one was given and has not acknowledged.
 //!
+//! Whoever waits for entries is told when the stream, or the group, is gone. Waiting consumers were seen when they began
+//! to wait, and next when they are served.
+//!
 //! Source: behaviour of Valkey 9.1 `t_stream.c`.
 
 use crate::call::{Call, Flow};
@@ -9,8 +12,10 @@ use crate::spec::{Arity, Flags, Keys, Spec};
 use crate::stream_groups::CONSUMER_CREATED;
 use crate::stream_ids::{parse_id, write_entry, write_id};
 use crate::streams::WRITE;
-use crate::streams_read::{ReadOptions, Wanted};
+use crate::streams_read::{OPTIONS, ReadOptions, Wanted};
+use crate::waiting::Wait;
 use base::TimeMs;
+use keyspace::Kind;
 use keyspace::effect::stream::{Held, Reading};
 use keyspace::events::Event;
 use keyspace::stream::{Group, StreamId};
@@ -20,11 +25,12 @@ use wire::reply::Protocol;
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "xreadgroup",
     arity: Arity::AtLeast(7),
-    flags: Flags::WRITE,
-    keys: Keys::After { word: "STREAMS", from: 4 },
+    flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::MOVABLEKEYS),
+    keys: Keys::After { word: "STREAMS", from: 4, options: OPTIONS },
     complexity: "O(M) for M entries returned",
-    summary: "Returns entries of streams that no consumer of a group was given yet, or that are pending with one.",
-    syntax: "GROUP group consumer [COUNT count] [NOACK] STREAMS key [key ...] id [id ...]",
+    summary: "Returns entries of streams that no consumer of a group was given yet, or that are pending with one; waits \
+              until there are some.",
+    syntax: "GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]",
     handler: read,
     ..WRITE
 }];
@@ -53,6 +59,9 @@ fn parse<'a>(call: &Call<'a>) -> Result<(GroupRead<'a>, Wanted<'a>), Error> {
         if call.is_word(index, "COUNT") {
             options.count = usize::try_from(call.integer(index + 1)?).unwrap_or(0);
             index += 2;
+        } else if call.is_word(index, "BLOCK") {
+            options.block_ms = Some(call.block_ms(index + 1)?);
+            index += 2;
         } else if call.is_word(index, "GROUP") && index + 2 < call.arg_count() {
             who = Some(Reading { group: call.arg(index + 1), consumer: call.arg(index + 2) });
             index += 3;
@@ -60,7 +69,7 @@ fn parse<'a>(call: &Call<'a>) -> Result<(GroupRead<'a>, Wanted<'a>), Error> {
             no_ack = true;
             index += 1;
         } else if call.is_word(index, "STREAMS") {
-            let wanted = Wanted::parse(call.args.skip(index + 1), "xreadgroup", '>')?;
+            let wanted = Wanted::parse(call.args, index + 1, "xreadgroup", '>')?;
             let who = who.ok_or(Error::text("ERR Missing GROUP option for XREADGROUP"))?;
             return Ok((GroupRead { who, options, no_ack }, wanted));
         } else {
@@ -116,6 +125,10 @@ fn read(call: &mut Call<'_>) -> Result<Flow, Error> {
         } else {
             call.reply.rewind(begin);
         }
+    }
+    if let (0, Some(timeout_ms)) = (served_count, read.options.block_ms) {
+        let kind = keyspace::waiting::Wanted { kind: Kind::Stream, or_gone: true };
+        return Ok(call.wait_for_keys(wanted.keys(), &Wait { wanted: kind, timeout_ms, replaced: &[] }));
     }
     match (served_count, call.reply.protocol()) {
         (0, _) => call.reply.null_array(),
@@ -176,7 +189,8 @@ fn read_new(call: &mut Call<'_>, key: &[u8], read: &GroupRead<'_>) -> Result<boo
         seen.tell(call, key);
         return Ok(true);
     }
-    if seen != Seen::Already {
+    let still_waits = ids.is_empty() && call.has_waited();
+    if seen != Seen::Already && !still_waits {
         call.tx.stream_see(key, who, now, None);
         seen.tell(call, key);
     }

@@ -1,4 +1,4 @@
-//! XREAD: what was added to streams after the ids a client has seen.
+//! XREAD: what was added to streams after the ids a client has seen; it can wait for that.
 //!
 //! Source: behaviour of Valkey 9.1 `t_stream.c`.
 
@@ -8,27 +8,35 @@ use crate::refuse;
 use crate::spec::{Arity, Flags, Keys, Spec};
 use crate::stream_ids::{parse_id, write_entries};
 use crate::streams::READ;
+use crate::waiting::Wait;
+use keyspace::Kind;
 use keyspace::stream::{Stream, StreamId};
+use std::ops::Range;
 use wire::args::Args;
 use wire::reply::Protocol;
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "xread",
-    keys: Keys::After { word: "STREAMS", from: 1 },
-    flags: Flags::READONLY,
+    keys: Keys::After { word: "STREAMS", from: 1, options: OPTIONS },
+    flags: Flags::READONLY.and(Flags::BLOCKING).and(Flags::MOVABLEKEYS),
     arity: Arity::AtLeast(4),
-    summary: "Returns the entries of streams that are later than given ids.",
-    syntax: "[COUNT count] STREAMS key [key ...] id [id ...]",
+    summary: "Returns the entries of streams that are later than given ids; waits until there are some.",
+    syntax: "[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
     handler: read,
     ..READ
 }];
+
+/// The options of a read, and how many arguments belong to each.
+pub(crate) const OPTIONS: &[(&str, u8)] = &[("COUNT", 1), ("BLOCK", 1), ("GROUP", 2)];
 
 /// The words of a read.
 #[derive(Default)]
 pub(crate) struct ReadOptions {
     /// Entries of each stream at most; 0 is no limit.
     pub(crate) count: usize,
+    /// Milliseconds to wait while there are none, if it is to wait; 0 is for ever.
+    pub(crate) block_ms: Option<u64>,
 }
 
 impl ReadOptions {
@@ -42,19 +50,22 @@ impl ReadOptions {
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     args: Args<'a>,
+    /// Where the first key stands among all arguments.
+    start: usize,
     /// How many keys there are.
     pub(crate) count: usize,
 }
 
 impl<'a> Wanted<'a> {
-    /// Takes what follows STREAMS.
-    pub(crate) fn parse(args: Args<'a>, command: &str, symbol: char) -> Result<Wanted<'a>, Error> {
+    /// Takes the arguments from `start` on, behind STREAMS.
+    pub(crate) fn parse(args: Args<'a>, start: usize, command: &str, symbol: char) -> Result<Wanted<'a>, Error> {
+        let args = args.skip(start);
         if !args.count().is_multiple_of(2) {
             return Err(refuse!(
                 "ERR Unbalanced '{command}' list of streams: for each stream key an ID or '{symbol}' must be specified."
             ));
         }
-        Ok(Wanted { args, count: args.count() / 2 })
+        Ok(Wanted { args, start, count: args.count() / 2 })
     }
 
     pub(crate) fn key(&self, index: usize) -> &'a [u8] {
@@ -63,6 +74,16 @@ impl<'a> Wanted<'a> {
 
     pub(crate) fn id(&self, index: usize) -> &'a [u8] {
         self.args.at(self.count + index)
+    }
+
+    /// Where the keys stand among all arguments.
+    pub(crate) fn keys(&self) -> Range<usize> {
+        self.start..self.start + self.count
+    }
+
+    /// Where an id stands among all arguments.
+    fn id_at(&self, index: usize) -> usize {
+        self.start + self.count + index
     }
 }
 
@@ -74,8 +95,11 @@ fn parse<'a>(call: &Call<'a>) -> Result<(ReadOptions, Wanted<'a>), Error> {
         if call.is_word(index, "COUNT") {
             options.count = usize::try_from(call.integer(index + 1)?).unwrap_or(0);
             index += 2;
+        } else if call.is_word(index, "BLOCK") {
+            options.block_ms = Some(call.block_ms(index + 1)?);
+            index += 2;
         } else if call.is_word(index, "STREAMS") {
-            return Ok((options, Wanted::parse(call.args.skip(index + 1), "xread", '$')?));
+            return Ok((options, Wanted::parse(call.args, index + 1, "xread", '$')?));
         } else if call.is_word(index, "GROUP") && index + 2 < call.arg_count() {
             return Err(Error::text("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead."));
         } else if call.is_word(index, "NOACK") {
@@ -109,7 +133,7 @@ fn read(call: &mut Call<'_>) -> Result<Flow, Error> {
         starts.push(after(wanted.id(index), call.tx.stream(wanted.key(index))?)?);
     }
     let (mark, mut served_count) = (call.reply.mark(), 0);
-    for (index, after) in starts.into_iter().enumerate() {
+    for (index, after) in starts.iter().copied().enumerate() {
         let key = wanted.key(index);
         let found = call.tx.stream(key)?.filter(|stream| stream.top_id().is_some_and(|top| after < top));
         let (Some(stream), Some(start)) = (found, after.next()) else { continue };
@@ -120,10 +144,22 @@ fn read(call: &mut Call<'_>) -> Result<Flow, Error> {
         write_entries(&mut call.reply, stream.range(start, StreamId::MAX).take(options.most()));
         served_count += 1;
     }
+    if let (0, Some(timeout_ms)) = (served_count, options.block_ms) {
+        return Ok(wait(call, &wanted, &starts, timeout_ms));
+    }
     match (served_count, call.reply.protocol()) {
         (0, _) => call.reply.null_array(),
         (_, Protocol::Resp2) => call.reply.array_since(mark, served_count),
         (_, Protocol::Resp3) => call.reply.map_since(mark, served_count),
     }
     Ok(Flow::Done)
+}
+
+/// Waits for entries later than these; what `$` was when the client asked, it stays.
+fn wait(call: &mut Call<'_>, wanted: &Wanted<'_>, starts: &[StreamId], timeout_ms: u64) -> Flow {
+    let lasts = starts.iter().enumerate().filter(|(index, _)| wanted.id(*index) == b"$");
+    let texts: Vec<_> = lasts.map(|(index, id)| (wanted.id_at(index), id.text())).collect();
+    let replaced: Vec<(usize, &[u8])> = texts.iter().map(|(at, text)| (*at, &**text)).collect();
+    let kind = keyspace::waiting::Wanted { kind: Kind::Stream, or_gone: false };
+    call.wait_for_keys(wanted.keys(), &Wait { wanted: kind, timeout_ms, replaced: &replaced })
 }

@@ -45,12 +45,20 @@ pub(crate) fn set(call: &mut Call<'_>) -> Result<Flow, Error> {
     Ok(Flow::Done)
 }
 
+/// Replies with the string at `key`, as a command that only reads does: it is news when there is none.
+fn reply_with(call: &mut Call<'_>, key: &[u8]) -> Result<(), Error> {
+    call.tx.hear_misses(true);
+    read::put(&mut call.reply, call.tx.string(key)?);
+    call.tx.hear_misses(false);
+    Ok(())
+}
+
 fn set_with_options(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (key, value) = (call.arg(1), call.arg(2));
     let options = Options::parse(call.args.skip(3), Taker::Set)?;
     let expires = options.deadline(call.now(), "set")?;
     if options.get {
-        read::put(&mut call.reply, call.tx.string(key)?);
+        reply_with(call, key)?;
     }
     let found = call.tx.find(key);
     let holds = condition_holds(call, key, found, options.condition)?;
@@ -141,7 +149,7 @@ fn set_until(call: &mut Call<'_>, unit: Unit, name: &str) -> Result<Flow, Error>
 /// GETSET key value
 pub(crate) fn getset(call: &mut Call<'_>) -> Result<Flow, Error> {
     let key = call.arg(1);
-    read::put(&mut call.reply, call.tx.string(key)?);
+    reply_with(call, key)?;
     store(call, key, call.args.at(2), None, None);
     Ok(Flow::Done)
 }
@@ -149,7 +157,7 @@ pub(crate) fn getset(call: &mut Call<'_>) -> Result<Flow, Error> {
 /// GETDEL key
 pub(crate) fn getdel(call: &mut Call<'_>) -> Result<Flow, Error> {
     let key = call.arg(1);
-    read::put(&mut call.reply, call.tx.string(key)?);
+    reply_with(call, key)?;
     if call.tx.delete(key) {
         call.notify(Event::Generic, "del", key);
     }
@@ -161,7 +169,7 @@ pub(crate) fn getex(call: &mut Call<'_>) -> Result<Flow, Error> {
     let key = call.arg(1);
     let options = Options::parse(call.args.skip(2), Taker::GetEx)?;
     let expires = options.deadline(call.now(), "getex")?;
-    read::put(&mut call.reply, call.tx.string(key)?);
+    reply_with(call, key)?;
     let Some(found) = call.tx.peek(key) else { return Ok(Flow::Done) };
     match expires {
         Some(at) if call.ends_at_once(at) => end(call, key),

@@ -25,6 +25,7 @@ static GROUPS: &[&[Spec]] = &[
     crate::pubsub::COMMANDS,
     crate::scan::COMMANDS,
     crate::sorted_sets::COMMANDS,
+    crate::sorted_sets_blocking::COMMANDS,
     crate::sorted_sets_combine::COMMANDS,
     crate::sorted_sets_pop::COMMANDS,
     crate::sorted_sets_range::COMMANDS,

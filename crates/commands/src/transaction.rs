@@ -7,16 +7,15 @@
 //! ```
 //!
 //! Deliberately not here: running the commands (`exec.rs`), and who else changes a watched key: EXEC looks at the keys
-//! again and compares, so that nobody who writes has to know of watchers.
+//! again and compares, so that nobody who writes has to know of watchers. Only a key that was absent has a witness, for
+//! it might come to be and go again.
 //!
 //! Invariant: an aborted transaction holds no commands.
-//!
-//! Different from Redis on purpose: a watched key that was absent, came to be and went again, does not make EXEC fail,
-//! for it is as it was.
 
 use crate::run::Resolved;
 use crate::spec::Flags;
 use base::DbId;
+use keyspace::watching::Witness;
 use keyspace::{KeyState, Tx};
 use std::collections::HashMap;
 use wire::args::{Args, ArgsQueue};
@@ -32,6 +31,22 @@ enum Phase {
     Aborted,
 }
 
+/// What is known of a watched key.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    /// The state it was in.
+    state: KeyState,
+    /// Sees it come to be, where it was not there.
+    witness: Option<Witness>,
+}
+
+impl Watched {
+    /// Whether the key, which lies in the selected database, is no longer what it was, or was not all the time.
+    pub(crate) fn has_changed(&self, tx: &Tx<'_>, key: &[u8]) -> bool {
+        tx.key_state(key) != self.state || self.witness.as_ref().is_some_and(Witness::has_seen)
+    }
+}
+
 /// See the module's text.
 #[derive(Clone, Debug)]
 pub struct Transaction {
@@ -40,7 +55,7 @@ pub struct Transaction {
     args: ArgsQueue,
     /// The flags of all queued commands together.
     flags: Flags,
-    watched: HashMap<(DbId, Vec<u8>), KeyState>,
+    watched: HashMap<(DbId, Vec<u8>), Watched>,
     /// What its keys need was fetched once already.
     pub(crate) is_fetched: bool,
 }
@@ -63,9 +78,12 @@ impl Transaction {
     }
 
     /// WATCH: remembers the state `key` is in, unless it is watched already.
-    pub(crate) fn watch(transaction: &mut Option<Box<Transaction>>, tx: &Tx<'_>, key: &[u8]) {
+    pub(crate) fn watch(transaction: &mut Option<Box<Transaction>>, tx: &mut Tx<'_>, key: &[u8]) {
         let transaction = transaction.get_or_insert_with(|| Box::new(Transaction::new(Phase::Watching)));
-        transaction.watched.entry((tx.db(), key.to_vec())).or_insert_with(|| tx.key_state(key));
+        transaction.watched.entry((tx.db(), key.to_vec())).or_insert_with(|| {
+            let state = tx.key_state(key);
+            Watched { state, witness: state.is_absent().then(|| tx.witness(key)) }
+        });
     }
 
     /// Whether MULTI was called.
@@ -102,9 +120,9 @@ impl Transaction {
         self.commands.iter().enumerate().map(|(index, resolved)| (*resolved, self.args.args(index)))
     }
 
-    /// The watched keys with the states they were in.
-    pub(crate) fn watched(&self) -> impl Iterator<Item = (DbId, &[u8], KeyState)> {
-        self.watched.iter().map(|((db, key), state)| (*db, &key[..], *state))
+    /// The watched keys.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = (DbId, &[u8], &Watched)> {
+        self.watched.iter().map(|((db, key), watched)| (*db, &key[..], watched))
     }
 
     /// The flags of all queued commands together.

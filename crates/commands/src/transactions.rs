@@ -28,7 +28,7 @@ const ROW: Spec = Spec {
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "discard",
-        flags: ROW.flags.and(Flags::UNQUEUED),
+        flags: ROW.flags.and(Flags::UNQUEUED).and(Flags::RUNS_WHEN_BUSY),
         since: "2.0.0",
         complexity: "O(N) where N is the number of queued commands",
         summary: "Forgets the queued commands and the watched keys.",
@@ -52,13 +52,13 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "multi",
-        flags: ROW.flags.and(Flags::NO_MULTI),
+        flags: ROW.flags.and(Flags::NO_MULTI).and(Flags::RUNS_WHEN_BUSY),
         since: "1.2.0",
         summary: "Queues the commands that follow until EXEC.",
         handler: multi,
         ..ROW
     },
-    Spec { name: "unwatch", summary: "Forgets the watched keys.", ..ROW },
+    Spec { name: "unwatch", flags: ROW.flags.and(Flags::RUNS_WHEN_BUSY), summary: "Forgets the watched keys.", ..ROW },
     Spec {
         name: "watch",
         arity: Arity::AtLeast(2),
@@ -94,7 +94,7 @@ fn discard(call: &mut Call<'_>) -> Result<Flow, Error> {
 
 fn watch(call: &mut Call<'_>) -> Result<Flow, Error> {
     for key in call.args.skip(1).iter() {
-        Transaction::watch(&mut call.session.transaction, &call.tx, key);
+        Transaction::watch(&mut call.session.transaction, &mut call.tx, key);
     }
     call.reply.ok();
     Ok(Flow::Done)

@@ -24,7 +24,7 @@ use crate::call::{Await, Call, Flow};
 use crate::error::Error;
 use crate::run::{Engine, Moment, Ran, Scratch, resolve, run};
 use crate::session::Session;
-use base::number::parse_f64;
+use base::number::{parse_f64, parse_i64};
 use base::{DbId, TimeMs};
 use journal::Position;
 use keyspace::partition::has_ended;
@@ -35,6 +35,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use wire::args::Ranges;
 use wire::request::{Limits, Login, RequestParser};
+
+const TIMEOUT_OUT_OF_RANGE: Error = Error::text("ERR timeout is out of range");
 
 /// A command that waits for keys.
 pub struct Waiter {
@@ -74,6 +76,8 @@ pub struct Outcome {
     pub revealed: Position,
     /// End of the last batch that the connection wrote.
     pub written: Position,
+    /// The number of the row that runs, if the reply is an error, for statistics.
+    pub refused_by: Option<u16>,
 }
 
 impl std::fmt::Debug for Waiter {
@@ -206,8 +210,8 @@ pub struct Wait<'w> {
 
 impl Call<'_> {
     /// Waits until one of the keys at these arguments may have what was asked for: then the command is run anew, in its
-    /// turn. To be returned by a handler that changed nothing and wrote no reply. Where nobody may wait, the reply is
-    /// the null array.
+    /// turn. To be returned by a handler that wrote no reply and, when it was run anew, changed nothing. Where nobody may
+    /// wait, the reply is the null array.
     pub fn wait_for_keys(&mut self, keys: impl Iterator<Item = usize>, wait: &Wait<'_>) -> Flow {
         if !self.may_wait {
             self.reply.null_array();
@@ -249,17 +253,39 @@ impl Call<'_> {
     /// # Errors
     /// Redis's texts for what is no number of seconds.
     pub fn timeout_ms(&self, index: usize) -> Result<u64, Error> {
-        const OUT_OF_RANGE: Error = Error::text("ERR timeout is out of range");
-        let seconds = parse_f64(self.arg(index)).ok_or(Error::text("ERR timeout is not a float or out of range"))?;
+        let text = self.arg(index);
+        let seconds = parse_f64(text).or_else(|| parse_hexadecimal(text));
+        let seconds = seconds.ok_or(Error::text("ERR timeout is not a float or out of range"))?;
         let ms = (seconds * 1000.0).ceil();
-        if ms < 0.0 {
-            return Err(Error::text("ERR timeout is negative"));
-        }
-        if i64::MAX as f64 <= ms || i64::MAX - self.now().0 < ms as i64 {
-            return Err(OUT_OF_RANGE);
-        }
-        Ok(ms as u64)
+        if i64::MAX as f64 <= ms { Err(TIMEOUT_OUT_OF_RANGE) } else { self.within_time(ms as i64) }
     }
+
+    /// Argument `index` as the milliseconds that a command waits at most; 0 is for ever.
+    ///
+    /// # Errors
+    /// Redis's texts for what is no number of milliseconds.
+    pub fn block_ms(&self, index: usize) -> Result<u64, Error> {
+        let ms = parse_i64(self.arg(index));
+        self.within_time(ms.ok_or(Error::text("ERR timeout is not an integer or out of range"))?)
+    }
+
+    fn within_time(&self, ms: i64) -> Result<u64, Error> {
+        if i64::MAX - self.now().0 < ms {
+            return Err(TIMEOUT_OUT_OF_RANGE);
+        }
+        u64::try_from(ms).map_err(|_| Error::text("ERR timeout is negative"))
+    }
+
+    /// Whether the command was run before, found nothing and has waited since.
+    pub fn has_waited(&self) -> bool {
+        self.session.waiter.is_some()
+    }
+}
+
+/// A whole number in hexadecimal (`0x7F`): times in seconds may be written so, as `strtold` takes them.
+fn parse_hexadecimal(text: &[u8]) -> Option<f64> {
+    let digits = text.strip_prefix(b"0x").or_else(|| text.strip_prefix(b"0X")).filter(|digits| !digits.is_empty())?;
+    digits.iter().try_fold(0.0, |number, digit| Some(number * 16.0 + f64::from((*digit as char).to_digit(16)?)))
 }
 
 /// Serves the queues of all keys in `scratch.ready`, and of those that get ready by that. `Some` when these values
@@ -354,6 +380,9 @@ fn rerun(engine: Engine<'_>, waiter: &Arc<Waiter>, moment: &Moment, scratch: &mu
         Ran::Spilled(wanted) => Rerun::Spilled(wanted),
         Ran::Done { flow: Flow::Await(_), .. } => Rerun::Nothing,
         Ran::Queued => unreachable!("who waits is in no transaction"),
-        Ran::Done { revealed, .. } => Rerun::Served(Outcome { reply, revealed, written: session.written }),
+        Ran::Done { revealed, refused, .. } => {
+            let refused_by = refused.then(|| resolved.number());
+            Rerun::Served(Outcome { reply, revealed, written: session.written, refused_by })
+        }
     }
 }

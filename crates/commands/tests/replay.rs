@@ -32,6 +32,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("blpop", "list list 0|list 0"),
     ("brpop", "list list 0"),
     ("brpoplpush", "list list 0"),
+    ("bzmpop", "0 2 zset zset MIN COUNT 2|0 1 zset MAX"),
+    ("bzpopmax", "zset zset 0"),
+    ("bzpopmin", "zset zset 0|zset 0"),
     ("copy", "key key|key key REPLACE|key key DB db REPLACE"),
     ("decr", "key"),
     ("decrby", "key int"),
@@ -157,7 +160,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     (
         "xreadgroup",
         "GROUP group consumer STREAMS stream >|GROUP group consumer COUNT 1 NOACK STREAMS stream >|\
-         GROUP group consumer STREAMS stream 0|GROUP group consumer COUNT 2 STREAMS stream stream > 0",
+         GROUP group consumer STREAMS stream 0|GROUP group consumer COUNT 2 STREAMS stream stream > 0|\
+         GROUP group consumer BLOCK 0 STREAMS stream >|GROUP group consumer BLOCK 0 NOACK STREAMS stream stream > >",
     ),
     ("xsetid", "stream 90 ENTRIESADDED 50|stream entry_at MAXDELETEDID id"),
     ("xtrim", "stream MAXLEN 2|stream MINID id|stream MAXLEN ~ 1"),

@@ -112,7 +112,7 @@ impl Run {
             ["protocol", "3"] => self.session().protocol = Protocol::Resp3,
             _ => {} // A comment.
         }
-        self.node.told.take()
+        self.served() + &self.node.told.take()
     }
 }
 

@@ -30,6 +30,7 @@ pub mod table;
 pub mod tx;
 pub mod value;
 pub mod waiting;
+pub mod watching;
 
 pub use access::AccessClock;
 pub use entry::{Home, STRING_BYTES_MAX};

@@ -528,13 +528,15 @@ impl<'a> Tx<'a> {
     /// Encodes one effect and applies what was encoded.
     fn change(&mut self, key: &[u8], encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
         let part = self.part_of(key);
-        let applied = if self.interests.wants_events() {
-            self.change_heard(part, key, encode)
-        } else {
-            self.change_in(part, encode)
-        };
+        let applied = self.change_silently(part, key, encode);
         self.signal(part, key);
         applied
+    }
+
+    /// As [`Tx::change`], for what is no news to anybody who waits for the key.
+    #[inline]
+    fn change_silently(&mut self, part: usize, key: &[u8], encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
+        if self.interests.wants_events() { self.change_heard(part, key, encode) } else { self.change_in(part, encode) }
     }
 
     fn change_in(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
@@ -707,6 +709,7 @@ impl<'a> Tx<'a> {
         if hears {
             self.tell_ended(&body);
         }
+        self.signal_ended(&body);
         count
     }
 
@@ -717,6 +720,7 @@ impl<'a> Tx<'a> {
         if self.interests.wants(Event::Evicted) {
             self.tell(Event::Evicted, "evicted", self.parts[part].logical(db), key);
         }
+        self.signal_gone(part, db, key);
     }
 
     fn ensure_all(&self) {

@@ -9,13 +9,13 @@
 //! ask one partition whether anybody waits at all, which costs a branch while nobody does.
 //!
 //! Deliberately not here: what a waiter is, and serving it (`commands::waiting`); databases are those that clients
-//! number, so a waiter stays where it is when SWAPDB brings other keys there. Nor are keys that the timer removes
-//! signalled: nobody who waits today could be served by that.
+//! number, so a waiter stays where it is when SWAPDB brings other keys there.
 //!
 //! Invariants: within a queue, who came first is served first; one thread at a time serves a queue; a queue without
 //! waiters does not exist.
 
 use crate::value::Kind;
+use crate::watching::Watching;
 use base::{DbId, PartitionId};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -64,13 +64,15 @@ struct Queue {
 #[derive(Default)]
 pub struct Waiting {
     queues: BTreeMap<DbId, BTreeMap<Vec<u8>, Queue>>,
+    /// Absent keys that are watched: it is the same changes that they ask for.
+    pub watching: Watching,
 }
 
 impl Waiting {
-    /// Whether nobody waits.
+    /// Whether nobody waits, nor watches an absent key.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.queues.is_empty()
+        self.queues.is_empty() && self.watching.is_empty()
     }
 
     /// Number of keys that are waited for, and of those whose going is, too.

@@ -35,7 +35,7 @@ impl Node {
                 let mut tx = Tx::begin(&self.keyspace, &self.journal, &[id], begin, &mut spare);
                 let ended = tx.remove_ended(ENDED_BATCH_MAX);
                 let mut garbage = Vec::new();
-                tx.commit(&mut garbage);
+                self.let_serve(tx.commit(&mut garbage).ready);
                 self.discard(garbage);
                 self.counters.expired.fetch_add(ended, Ordering::Relaxed);
                 std::thread::yield_now();

@@ -320,7 +320,7 @@ impl Node {
         }
         let after = tx.partition(id).map_or(0, Partition::used_bytes);
         let mut garbage = Vec::new();
-        tx.commit(&mut garbage);
+        self.let_serve(tx.commit(&mut garbage).ready);
         self.discard(garbage);
         self.counters.evicted.fetch_add(count, Ordering::Relaxed);
         before.saturating_sub(after) as u64

@@ -16,11 +16,12 @@ use base::{Reader, TimeMs};
 use commands::run::{Moment, NO_SPACE};
 use env::{Clock, DirLock, Disk, Entropy};
 use journal::{Journal, SyncMode};
+use keyspace::waiting::Ready;
 use keyspace::{AccessClock, Garbage, Keyspace};
 use parking_lot::{Condvar, Mutex};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 /// What a node is opened with.
@@ -58,6 +59,9 @@ pub struct Counters {
     pub merged_bytes: AtomicU64,
 }
 
+/// Serves those who wait for keys that the node changed by itself.
+type Serve = Box<dyn Fn(Vec<Ready>) + Send + Sync>;
+
 /// See the module's text.
 pub struct Node {
     /// The keys.
@@ -84,6 +88,7 @@ pub struct Node {
     dice: AtomicU64,
     reaper: Mutex<mpsc::Sender<Vec<Garbage>>>,
     graves: Mutex<Option<mpsc::Receiver<Vec<Garbage>>>>,
+    serve: OnceLock<Serve>,
     _lock: DirLock,
 }
 
@@ -162,6 +167,7 @@ impl Node {
             dice: AtomicU64::new(word() | 1),
             reaper: Mutex::new(sender),
             graves: Mutex::new(Some(receiver)),
+            serve: OnceLock::new(),
             clock,
             disk,
             _lock: lock,
@@ -228,6 +234,21 @@ impl Node {
         if !garbage.is_empty() {
             // The reaper lives as long as the node; what it can no longer free, the end of the process does.
             drop(self.reaper.lock().send(garbage));
+        }
+    }
+
+    /// Has `serve` called with the keys that somebody waits for and that the node removed by itself (expiry, eviction).
+    /// It is called on the node's own threads, and must not wait.
+    ///
+    /// # Panics
+    /// When called twice.
+    pub fn set_serve(&self, serve: impl Fn(Vec<Ready>) + Send + Sync + 'static) {
+        assert!(self.serve.set(Box::new(serve)).is_ok(), "one server serves a node");
+    }
+
+    pub(crate) fn let_serve(&self, ready: Vec<Ready>) {
+        if let Some(serve) = self.serve.get().filter(|_| !ready.is_empty()) {
+            serve(ready);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::serve::Server;
 use crate::statistics::{Counter, Finished, Timer};
 use commands::host::Unblock;
 use commands::run::{self, Engine, Moment, Ran, Resolved, Scratch};
-use commands::waiting::{self, Outcome, Waiter};
+use commands::waiting::{Outcome, Waiter};
 use commands::within::{Inner, Observer, Origin};
 use commands::{Await, Flags, Flow, Keys, Scope, Session, table};
 use keyspace::prefetch::Ahead;
@@ -311,7 +311,10 @@ impl<S: Stream> Connection<S> {
         let flow = match resolved {
             Ok(resolved) => match self.turned_away(resolved) {
                 None => self.run(*resolved, args, moment).await?,
-                Some(error) => self.refuse(&args, error.reply()),
+                Some(error) => {
+                    let error = self.session.turn_away(resolved.spec, error);
+                    self.refuse(&args, error.reply())
+                }
             },
             Err(error) => self.refuse(&args, error.reply()),
         };
@@ -461,18 +464,7 @@ impl<S: Stream> Connection<S> {
     /// Serves those who wait for keys that the last command made ready.
     #[cold]
     async fn serve_waiters(&mut self, moment: &Moment) {
-        let server = Arc::clone(&self.server);
-        loop {
-            let (keyspace, journal) = (&server.node.keyspace, &server.node.journal);
-            let engine = Engine { keyspace, journal, host: server.host(), observer: &() };
-            let wanted = waiting::serve(engine, moment, &mut self.scratch);
-            server.node.discard(std::mem::take(&mut self.scratch.garbage));
-            let Some(wanted) = wanted else { break };
-            if let Err(error) = server.node.fetch(wanted).await {
-                tracing::error!(%error, "a spilled value that a blocked client waits for cannot be read back");
-                self.scratch.ready.remove(0);
-            }
-        }
+        self.server.serve_waiters(moment, &mut self.scratch).await;
     }
 
     #[inline]
@@ -637,7 +629,10 @@ impl<S: Stream> Connection<S> {
             Err(how) => (waiter.leave().await, how),
         };
         match (outcome, how) {
-            (Some(Outcome { reply, revealed, written }), _) => {
+            (Some(Outcome { reply, revealed, written, refused_by }), _) => {
+                if let Some(number) = refused_by {
+                    self.server.statistics.failed_late(number, &reply);
+                }
                 self.out.extend_from_slice(&reply);
                 self.session.revealed = self.session.revealed.max(revealed);
                 self.session.written = self.session.written.max(written);

@@ -114,7 +114,8 @@ impl Surroundings for Process {
         self.settings.script_slow_after_ms()
     }
 
-    /// The runtime has another thread do what this one was to do: it is never to be used again once that has begun.
+    /// The runtime has another thread do what this one was to do. If that one has not begun when the sleep is over, as on
+    /// a machine with much to do, everything is as before; once it has, this is only a sleep.
     fn step_aside(&self) {
         const TAKE_OVER: Duration = Duration::from_millis(1);
         let flavor = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());

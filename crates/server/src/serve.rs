@@ -18,6 +18,8 @@ use crate::metrics::MetricsSource;
 use crate::statistics::Statistics;
 use commands::Host;
 use commands::Scripts;
+use commands::run::{Engine, Moment, Scratch};
+use commands::waiting;
 use env::{Disk, RealClock, RealDisk, RealEntropy};
 use keyspace::events::{Heard, Interests, Listener};
 use keyspace::stream::BlockLimits;
@@ -92,6 +94,21 @@ impl Server {
     pub fn output_bytes_max(&self) -> usize {
         let compute = || self.settings.output_limit(ClientClass::Normal).hard_bytes;
         self.output_bytes_max.get(&self.settings, compute) as usize
+    }
+
+    /// Serves those who wait for the keys in `scratch.ready`.
+    pub async fn serve_waiters(&self, moment: &Moment, scratch: &mut Scratch) {
+        loop {
+            let (keyspace, journal) = (&self.node.keyspace, &self.node.journal);
+            let engine = Engine { keyspace, journal, host: self.host(), observer: &() };
+            let wanted = waiting::serve(engine, moment, scratch);
+            self.node.discard(std::mem::take(&mut scratch.garbage));
+            let Some(wanted) = wanted else { break };
+            if let Err(error) = self.node.fetch(wanted).await {
+                tracing::error!(%error, "a spilled value that a blocked client waits for cannot be read back");
+                scratch.ready.remove(0);
+            }
+        }
     }
 
     /// Stops the server, with a last checkpoint or without.
@@ -252,6 +269,7 @@ async fn serve_node(node: Arc<Node>, settings: Arc<Settings>) -> (Exit, bool) {
         listeners: Mutex::new(Vec::new()),
     });
     follow_settings(&server);
+    serve_what_ends(&server);
     if let Err(exit) = listen(&server).await {
         return (exit, true);
     }
@@ -259,6 +277,20 @@ async fn serve_node(node: Arc<Node>, settings: Arc<Settings>) -> (Exit, bool) {
     server.clients.close_all();
     let checkpoint = server.stop_checkpoint.lock().unwrap_or(true);
     (exit, checkpoint)
+}
+
+/// Has those served who wait for a key that the node removes by itself.
+fn serve_what_ends(server: &Arc<Server>) {
+    let (weak, runtime) = (Arc::downgrade(server), tokio::runtime::Handle::current());
+    server.node.set_serve(move |ready| {
+        if let Some(server) = weak.upgrade() {
+            runtime.spawn(async move {
+                let mut scratch = Scratch::default();
+                scratch.ready.extend(ready);
+                server.serve_waiters(&server.node.moment(), &mut scratch).await;
+            });
+        }
+    });
 }
 
 async fn listen(server: &Arc<Server>) -> Result<(), Exit> {

@@ -346,6 +346,13 @@ impl Statistics {
         is_rejection
     }
 
+    /// A command that had waited, and was counted when it began to, has failed.
+    #[cold]
+    pub fn failed_late(&self, number: u16, reply: &[u8]) {
+        let (shard, writer) = self.shard();
+        self.finish_error(shard.command(number), writer, reply);
+    }
+
     /// A command was refused before it got to run: it is unknown, or has the wrong number of arguments.
     #[cold]
     pub fn refused(&self, args: &Args<'_>, error: &str) {

@@ -167,19 +167,21 @@ impl Node {
         self.keyspace.set_interests(Interests::of_letters(letters));
     }
 
-    /// Removes what has ended, as the node's timer does.
+    /// Removes what has ended, as the node's timer does, and serves who waits for that.
     pub fn remove_ended(&mut self) {
         if self.keyspace.keeps_ended() {
             return;
         }
-        let Moment { now, clock, .. } = self.moment();
+        let moment = self.moment();
+        let Moment { now, clock, .. } = moment;
         for id in self.keyspace.ids() {
             let begin = Begin { db: DbId(0), now, clock, no_touch: false };
             let mut spare = Vec::new();
             let mut tx = Tx::begin(&self.keyspace, &self.journal, &[id], begin, &mut spare);
             tx.remove_ended(ENDED_KEYS_MAX);
-            tx.commit(&mut self.scratch.garbage);
+            self.scratch.ready.extend(tx.commit(&mut self.scratch.garbage).ready);
         }
+        self.serve_waiters(&moment);
     }
 
     /// Drops every value that can be read back.

@@ -12,10 +12,17 @@ use journal::Position;
 
 /// What tells the states of a key apart: where it lies and the version that last changed it, or that it is absent.
 ///
-/// Equal states are equal content, but for a key that is absent both times: whether it was there in between is not
-/// seen.
+/// Equal states are equal content, but for a key that is absent both times: whether it was there in between, only a
+/// [`crate::watching::Witness`] sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyState(Option<(u8, Version)>);
+
+impl KeyState {
+    /// Whether the key was not there.
+    pub fn is_absent(self) -> bool {
+        self.0.is_none()
+    }
+}
 
 impl<'a> Tx<'a> {
     /// The state of `key` in the selected database (WATCH). One that has ended is absent.

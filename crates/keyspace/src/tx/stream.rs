@@ -35,12 +35,24 @@ impl Tx<'_> {
     }
 
     fn change_stream(&mut self, key: &[u8], encode: impl FnOnce(&mut Vec<u8>, u8)) -> u64 {
+        self.ensure_looked_at(key);
+        let applied = self.change(key, encode);
+        applied.added + applied.removed
+    }
+
+    /// As [`Tx::change_stream`], for what is no news to anybody who waits: it neither adds an entry nor makes or removes
+    /// a stream or a group.
+    fn change_stream_silently(&mut self, key: &[u8], encode: impl FnOnce(&mut Vec<u8>, u8)) -> u64 {
+        self.ensure_looked_at(key);
+        let applied = self.change_silently(self.part_of(key), key, encode);
+        applied.added + applied.removed
+    }
+
+    fn ensure_looked_at(&self, key: &[u8]) {
         debug_assert!(
             self.peek(key).is_none_or(|found| found.kind == Kind::Stream && !found.is_spilled),
             "a stream is looked at before it is changed"
         );
-        let applied = self.change(key, encode);
-        applied.added + applied.removed
     }
 
     /// Adds an entry, whose id must be after all others, and which `opens` a block or not. Creates the stream when
@@ -58,12 +70,12 @@ impl Tx<'_> {
 
     /// Removes all entries up to `through`. Returns how many they were.
     pub fn stream_trim(&mut self, key: &[u8], through: StreamId) -> u64 {
-        self.change_stream(key, |out, db| effects::put_stream_trim(out, db, key, through))
+        self.change_stream_silently(key, |out, db| effects::put_stream_trim(out, db, key, through))
     }
 
     /// Deletes entries by name; `ids` ascend. Returns how many were there.
     pub fn stream_delete(&mut self, key: &[u8], ids: &[StreamId]) -> u64 {
-        self.change_stream(key, |out, db| effects::put_stream_delete(out, db, key, ids))
+        self.change_stream_silently(key, |out, db| effects::put_stream_delete(out, db, key, ids))
     }
 
     /// Sets what the stream remembers beyond its entries.
@@ -83,26 +95,26 @@ impl Tx<'_> {
 
     /// Notes that a consumer asked for something and, unless `None`, that it got something; makes it when absent.
     pub fn stream_see(&mut self, key: &[u8], who: Reading<'_>, seen_at: TimeMs, active_at: Option<TimeMs>) {
-        self.change_stream(key, |out, db| effects::put_stream_see(out, db, key, who, seen_at, active_at));
+        self.change_stream_silently(key, |out, db| effects::put_stream_see(out, db, key, who, seen_at, active_at));
     }
 
     /// Removes a consumer. Returns how many entries were pending with it.
     pub fn stream_remove_consumer(&mut self, key: &[u8], who: Reading<'_>) -> u64 {
-        self.change_stream(key, |out, db| effects::put_stream_consumer_remove(out, db, key, who))
+        self.change_stream_silently(key, |out, db| effects::put_stream_consumer_remove(out, db, key, who))
     }
 
     /// Delivers entries to a consumer, made when absent, for the first time; `ids` ascend.
     pub fn stream_deliver(&mut self, key: &[u8], who: Reading<'_>, at: TimeMs, progress: Progress, ids: &[StreamId]) {
-        self.change_stream(key, |out, db| effects::put_stream_deliver(out, db, key, who, at, progress, ids));
+        self.change_stream_silently(key, |out, db| effects::put_stream_deliver(out, db, key, who, at, progress, ids));
     }
 
     /// Makes entries pending with a consumer that is there.
     pub fn stream_claim(&mut self, key: &[u8], who: Reading<'_>, pending: &[Held]) {
-        self.change_stream(key, |out, db| effects::put_stream_claim(out, db, key, who, pending));
+        self.change_stream_silently(key, |out, db| effects::put_stream_claim(out, db, key, who, pending));
     }
 
     /// Entries are pending no more; `ids` ascend. Returns how many were.
     pub fn stream_release(&mut self, key: &[u8], group: &[u8], ids: &[StreamId]) -> u64 {
-        self.change_stream(key, |out, db| effects::put_stream_release(out, db, key, group, ids))
+        self.change_stream_silently(key, |out, db| effects::put_stream_release(out, db, key, group, ids))
     }
 }

@@ -1,8 +1,12 @@
-//! Waiting for keys, and noting which of those that are waited for have changed: see [`crate::waiting`].
+//! Waiting for keys, watching absent ones, and noting which of those have changed: see [`crate::waiting`] and
+//! [`crate::watching`].
 
 use super::Tx;
+use crate::effect::Effect;
+use crate::partition::has_ended;
 use crate::waiting::{Ready, Waiter, Wanted};
-use base::DbId;
+use crate::watching::Witness;
+use base::{DbId, Reader};
 
 impl Tx<'_> {
     /// A number for who comes to wait. Under the locks of a key it is higher than any that waits for it.
@@ -16,10 +20,18 @@ impl Tx<'_> {
         self.parts[part].guard.waiting.add(self.db, key, order, wanted, waiter);
     }
 
-    /// Notes that `key` was changed, if anybody waits for it.
+    /// A witness for `key` in the selected database, where it is not there. One that has ended is not.
+    pub fn witness(&mut self, key: &[u8]) -> Witness {
+        debug_assert!(self.peek(key).is_none(), "versions tell of a key that is there");
+        let part = self.part_of(key);
+        self.parts[part].guard.waiting.watching.witness(self.db, key)
+    }
+
+    /// Notes that `key` was changed, if anybody waits for it or watches it.
     #[inline]
     pub(super) fn signal(&mut self, part: usize, key: &[u8]) {
         if !self.parts[part].guard.waiting.is_empty() {
+            self.parts[part].guard.waiting.watching.see(self.db, key);
             self.signal_waited(part, self.db, key);
         }
     }
@@ -38,6 +50,34 @@ impl Tx<'_> {
         let keys: Vec<Vec<u8>> = self.parts[part].guard.waiting.keys(db).map(<[u8]>::to_vec).collect();
         for key in keys {
             self.signal_waited(part, db, &key);
+        }
+        let guard = &mut self.parts[part].guard;
+        let physical = guard.physical(db);
+        let is_there = |key: &&[u8]| {
+            let place = guard.find(physical, key);
+            place.is_some_and(|place| !has_ended(guard.index(physical).entry(place).expires(), self.horizon))
+        };
+        let there: Vec<Vec<u8>> = guard.waiting.watching.keys(db).filter(is_there).map(<[u8]>::to_vec).collect();
+        for key in there {
+            guard.waiting.watching.see(db, &key);
+        }
+    }
+
+    /// Notes that a key of a physical database is gone for reasons of the node's own.
+    pub(super) fn signal_gone(&mut self, part: usize, physical: u8, key: &[u8]) {
+        if !self.parts[part].guard.waiting.is_empty() {
+            self.signal_waited(part, self.parts[part].logical(physical), key);
+        }
+    }
+
+    /// Notes which keys the timer removed from the one locked partition by the effects in `body`.
+    pub(super) fn signal_ended(&mut self, body: &[u8]) {
+        let mut reader = Reader::new(body);
+        while !self.parts[0].guard.waiting.is_empty() && !reader.is_empty() {
+            let (physical, effect) = Effect::decode(&mut reader).expect("an effect made here decodes");
+            if let Effect::Delete { key } = effect {
+                self.signal_gone(0, physical, key);
+            }
         }
     }
 }

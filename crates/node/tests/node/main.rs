@@ -11,6 +11,7 @@
 //! | [`fuzzy`]    | checkpoints written while commands run give, with the journal, the exact state       |
 //! | [`crash`]    | after a crash at any moment: nothing acknowledged lost, nothing but what once was    |
 //! | [`damage`]   | every flipped bit is refused, or changes nothing, or is one that cannot be told       |
+//! | [`waiting`]  | keys that end or are evicted are handed over for those who wait for them            |
 //! | [`writers`]  | threads that write while checkpoints, merges and spilling go on lose nothing either   |
 //!
 //! Deliberately one test program: linking it is dearer than running it.
@@ -26,4 +27,5 @@ mod reopened;
 mod rig;
 mod space;
 mod steps;
+mod waiting;
 mod writers;

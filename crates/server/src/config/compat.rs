@@ -200,4 +200,7 @@ pub static ACCEPTED: &[Setting] = &[
     hidden("rdb-key-save-delay", SIGNED_INT, "0"),
     hidden("loading-process-events-interval-bytes", Kind::Bytes { min: 1024, max: i32::MAX as i64 }, "2mb"),
     hidden("watchdog-period", INT, "0"),
+    hidden("min-io-threads-avoid-copy-reply", INT, "7"),
+    hidden("min-string-size-avoid-copy-reply", INT, "16384"),
+    hidden("min-string-size-avoid-copy-reply-threaded", INT, "65536"),
 ];
