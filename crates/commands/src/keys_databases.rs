@@ -9,6 +9,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{Dbs, Touches};
 use base::number::parse_i64;
 use base::{DB_COUNT, DbId, PartitionId};
 use std::ops::ControlFlow;
@@ -26,6 +27,7 @@ const ROW: Spec = Spec {
     syntax: "[ASYNC | SYNC]",
     handler: flush_db,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// The rows, sorted by name.
@@ -44,6 +46,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "flushall",
+        touches: Touches::BY_FLAGS.reaching(Dbs::All),
         since: "1.0.0",
         summary: "Removes all keys from all databases.",
         handler: flush_all,
@@ -58,6 +61,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "swapdb",
+        touches: Touches::BY_FLAGS.reaching(Dbs::At(&[1, 2])),
         arity: Arity::Exactly(3),
         flags: Flags::WRITE.and(Flags::FAST).and(Flags::DANGEROUS),
         since: "4.0.0",

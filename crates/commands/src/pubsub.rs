@@ -12,6 +12,7 @@ use crate::channels::{Counts, Kind};
 use crate::error::Error;
 use crate::help::{HELP, help};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{ChannelArgs, Touches};
 use keyspace::events::Message;
 
 const ROW: Spec = Spec {
@@ -27,9 +28,11 @@ const ROW: Spec = Spec {
     syntax: "",
     handler: subscribe,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const PUBLISH: Spec = Spec {
+    touches: Touches::channels(ChannelArgs::First),
     arity: Arity::Exactly(3),
     flags: Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST),
     complexity: "O(N+M) where N is the number of subscribers of the channel and M the number of patterns",
@@ -41,6 +44,7 @@ const PUBLISH: Spec = Spec {
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "psubscribe",
+        touches: Touches::channels(ChannelArgs::Patterns),
         arity: Arity::AtLeast(2),
         summary: "Subscribes to all channels whose names fit patterns.",
         syntax: "pattern [pattern ...]",
@@ -83,6 +87,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "ssubscribe",
+        touches: Touches::channels(ChannelArgs::All),
         arity: Arity::AtLeast(2),
         since: "7.0.0",
         summary: "Subscribes to channels of shards.",
@@ -92,6 +97,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "subscribe",
+        touches: Touches::channels(ChannelArgs::All),
         arity: Arity::AtLeast(2),
         summary: "Subscribes to channels.",
         syntax: "channel [channel ...]",

@@ -8,6 +8,7 @@ use crate::client::timeout_ms;
 use crate::connection::VERSION;
 use crate::error::Error;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::Touches;
 use base::number::parse_i64;
 
 /// What the rows of server commands have in common.
@@ -24,6 +25,7 @@ pub const ROW: Spec = Spec {
     syntax: "",
     handler: time,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// Flags of administration.

@@ -2,6 +2,7 @@
 //! routes and the reference are computed from rows; nothing about a command is stated anywhere else.
 
 use crate::call::Handler;
+use crate::touches::{KeyUse, Touches};
 use base::number::parse_u64;
 use wire::args::Args;
 
@@ -159,7 +160,7 @@ pub enum Keys {
         /// The first argument that may be it.
         from: u8,
     },
-    /// The first argument, and the one behind each of these words.
+    /// The first argument, and the one behind the last of these words.
     OneAndBehind {
         /// The words, in upper case.
         words: &'static [&'static str],
@@ -207,7 +208,8 @@ impl Keys {
                 each(1);
                 let is_word =
                     |index: usize| words.iter().any(|word| args.at(index).eq_ignore_ascii_case(word.as_bytes()));
-                (usize::from(from) + 1..count).filter(|index| is_word(index - 1)).for_each(each);
+                // A repeated word: the last one counts.
+                (usize::from(from) + 1..count).rev().find(|index| is_word(index - 1)).into_iter().for_each(each);
             }
         }
     }
@@ -315,4 +317,22 @@ pub struct Spec {
     pub handler: Handler,
     /// Its subcommands, sorted by name.
     pub subcommands: &'static [Spec],
+    /// What it does with its keys, its channels and its databases.
+    pub touches: Touches,
+}
+
+impl Spec {
+    /// Calls `each` with the position of every key among the arguments and what is done with it.
+    pub fn each_key_use(&self, args: &Args<'_>, mut each: impl FnMut(usize, KeyUse)) {
+        let mut ordinal = 0;
+        self.keys.each(args, |position| {
+            each(position, self.touches.keys.of_key(ordinal, args, self.key_use_by_flags()));
+            ordinal += 1;
+        });
+    }
+
+    /// What is done with keys of which only the flags tell.
+    pub fn key_use_by_flags(&self) -> KeyUse {
+        if self.flags.has(Flags::READONLY) { KeyUse::RO_ACCESS } else { KeyUse::RW_ACCESS_UPDATE }
+    }
 }

@@ -10,6 +10,7 @@ use crate::stream_groups::CONSUMER_CREATED;
 use crate::stream_ids::{parse_id, write_entry, write_id};
 use crate::streams::WRITE;
 use crate::streams_read::{ReadOptions, Wanted};
+use crate::touches::{KeyUse, Touches};
 use base::TimeMs;
 use keyspace::effect::stream::{Held, Reading};
 use keyspace::events::Event;
@@ -19,6 +20,7 @@ use wire::reply::Protocol;
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "xreadgroup",
+    touches: Touches::keys(&[KeyUse::RO_ACCESS]),
     arity: Arity::AtLeast(7),
     flags: Flags::WRITE,
     keys: Keys::After { word: "STREAMS", from: 4 },

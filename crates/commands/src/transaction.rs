@@ -15,8 +15,9 @@
 //! for it is as it was.
 
 use crate::run::Resolved;
-use crate::spec::Flags;
-use base::DbId;
+use crate::spec::{Flags, Group};
+use base::number::parse_i64;
+use base::{DB_COUNT, DbId};
 use keyspace::{KeyState, Tx};
 use std::collections::HashMap;
 use wire::args::{Args, ArgsQueue};
@@ -40,6 +41,8 @@ pub struct Transaction {
     args: ArgsQueue,
     /// The flags of all queued commands together.
     flags: Flags,
+    /// The database that the last queued SELECT names.
+    selected: Option<DbId>,
     watched: HashMap<(DbId, Vec<u8>), KeyState>,
     /// What its keys need was fetched once already.
     pub(crate) is_fetched: bool,
@@ -52,6 +55,7 @@ impl Transaction {
             commands: Vec::new(),
             args: ArgsQueue::default(),
             flags: Flags::NONE,
+            selected: None,
             watched: HashMap::new(),
             is_fetched: false,
         }
@@ -94,12 +98,20 @@ impl Transaction {
             self.commands.push(resolved);
             self.args.push(args.iter());
             self.flags = self.flags | resolved.spec.flags;
+            if resolved.spec.group == Group::Connection && resolved.spec.name == "select" {
+                self.selected = selected_by(args).or(self.selected);
+            }
         }
     }
 
     /// The queued commands.
     pub(crate) fn commands(&self) -> impl ExactSizeIterator<Item = (Resolved, Args<'_>)> {
         self.commands.iter().enumerate().map(|(index, resolved)| (*resolved, self.args.args(index)))
+    }
+
+    /// The database in which the next queued command will run; `None` for the one selected now.
+    pub(crate) fn selected(&self) -> Option<DbId> {
+        self.selected
     }
 
     /// The watched keys with the states they were in.
@@ -134,4 +146,10 @@ impl Transaction {
             _ => *transaction = None,
         }
     }
+}
+
+/// The database that a SELECT names.
+pub(crate) fn selected_by(args: &Args<'_>) -> Option<DbId> {
+    let number = args.nth(1).and_then(parse_i64).and_then(|number| u8::try_from(number).ok());
+    number.filter(|number| usize::from(*number) < DB_COUNT).map(DbId)
 }
