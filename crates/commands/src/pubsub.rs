@@ -7,6 +7,7 @@
 //!
 //! Source: behaviour of Valkey 9.1 `pubsub.c`.
 
+use crate::acl;
 use crate::call::{Call, Flow};
 use crate::channels::{Counts, Kind};
 use crate::error::Error;
@@ -191,7 +192,9 @@ fn subscribe_all(call: &mut Call<'_>, kind: Kind, word: &[u8]) -> Result<Flow, E
         answer(call, word, Some(name), kind, counts);
     }
     call.host.clients().update(call.session);
-    Ok(Flow::Subscribed)
+    // Rules may have changed since this was permitted. Who changed them closed the subscribers there were then, and
+    // whoever is one only now sees the new rules.
+    Ok(if acl::is_permitted(call) { Flow::Subscribed } else { Flow::Close })
 }
 
 fn unsubscribe(call: &mut Call<'_>) -> Result<Flow, Error> {

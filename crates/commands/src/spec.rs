@@ -153,14 +153,15 @@ pub enum Keys {
         /// Distance from one key to the next: 2 where a value follows each key.
         step: u8,
     },
-    /// The first half of what follows a word.
+    /// The first half of what follows a word, which may be one of the two arguments of `GROUP` before it.
     After {
         /// The word, in upper case.
         word: &'static str,
-        /// The first argument that may be it.
+        /// Where it mostly is, as COMMAND tells it.
         from: u8,
     },
-    /// The first argument, and the one behind the last of these words.
+    /// The first argument, and the one behind each of these words: more than the command uses where a word is repeated
+    /// or is the argument of another option, and never less.
     OneAndBehind {
         /// The words, in upper case.
         words: &'static [&'static str],
@@ -198,9 +199,13 @@ impl Keys {
                 let keys = number_at(usize::from(count_at)).unwrap_or(0).min(fitting);
                 (0..keys).map(|key| start + key * step).for_each(each);
             }
-            Keys::After { word, from } => {
-                let is_word = |index: &usize| args.at(*index).eq_ignore_ascii_case(word.as_bytes());
-                if let Some(at) = (usize::from(from)..count).find(is_word) {
+            Keys::After { word, .. } => {
+                let is = |index: usize, word: &str| args.at(index).eq_ignore_ascii_case(word.as_bytes());
+                let mut at = 1;
+                while at < count && !is(at, word) {
+                    at += if is(at, "GROUP") { 3 } else { 1 };
+                }
+                if at < count {
                     (at + 1..=at + (count - at - 1) / 2).for_each(each);
                 }
             }
@@ -208,8 +213,7 @@ impl Keys {
                 each(1);
                 let is_word =
                     |index: usize| words.iter().any(|word| args.at(index).eq_ignore_ascii_case(word.as_bytes()));
-                // A repeated word: the last one counts.
-                (usize::from(from) + 1..count).rev().find(|index| is_word(index - 1)).into_iter().for_each(each);
+                (usize::from(from) + 1..count).filter(|index| is_word(index - 1)).for_each(each);
             }
         }
     }

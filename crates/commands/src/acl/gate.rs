@@ -161,6 +161,12 @@ pub(crate) fn may_read_any_key(call: &Call<'_>) -> bool {
     !account.is_limited() || check_reading_all(&account.user(), resolved(), &call.args, call.session.db)
 }
 
+/// Whether the user may still run the command that runs; nothing is noted.
+pub(crate) fn is_permitted(call: &Call<'_>) -> bool {
+    !call.session.user.is_limited()
+        || run::resolve(&call.args).is_ok_and(|resolved| may_run(call.session, resolved, &call.args))
+}
+
 /// Whether the session's user may run this command; nothing is noted.
 pub(crate) fn may_run(session: &Session, resolved: Resolved, args: &Args<'_>) -> bool {
     !session.user.is_limited() || check(&session.user.user(), resolved, args, session.db).is_ok()

@@ -28,7 +28,7 @@ mod users;
 
 pub use categories::Categories;
 pub use check::{Denied, Reason};
-pub(crate) use gate::{Context, may_read_any_key, may_run, note_login, permit, permit_again};
+pub(crate) use gate::{Context, is_permitted, may_read_any_key, may_run, note_login, permit, permit_again};
 pub use log::{Entry, Log};
 pub(crate) use rows::ACL;
 pub use text::{NamedUser, parse_users, print_users};
