@@ -5,6 +5,7 @@
 //!
 //! Source: behaviour of Valkey 9.1 `db.c`.
 
+use crate::acl::Categories;
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
@@ -27,7 +28,7 @@ const ROW: Spec = Spec {
     syntax: "[ASYNC | SYNC]",
     handler: flush_db,
     subcommands: &[],
-    touches: Touches::BY_FLAGS,
+    touches: Touches::BY_FLAGS.also_in(Categories::KEYSPACE),
 };
 
 /// The rows, sorted by name.
@@ -46,7 +47,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "flushall",
-        touches: Touches::BY_FLAGS.reaching(Dbs::All),
+        touches: ROW.touches.reaching(Dbs::All),
         since: "1.0.0",
         summary: "Removes all keys from all databases.",
         handler: flush_all,
@@ -61,7 +62,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "swapdb",
-        touches: Touches::BY_FLAGS.reaching(Dbs::At(&[1, 2])),
+        touches: ROW.touches.reaching(Dbs::At(&[1, 2])),
         arity: Arity::Exactly(3),
         flags: Flags::WRITE.and(Flags::FAST).and(Flags::DANGEROUS),
         since: "4.0.0",

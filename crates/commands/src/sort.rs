@@ -8,7 +8,7 @@
 //!
 //! Source: behaviour of Redis 7.0 and Valkey 9.1 `sort.c`.
 
-use crate::acl::may_read_any_key;
+use crate::acl::{Categories, may_read_any_key};
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::hashes::live_field;
@@ -25,7 +25,7 @@ const STORED_BYTES_MAX: usize = 1 << 30;
 
 const ROW: Spec = Spec {
     name: "sort",
-    touches: Touches::keys(&[KeyUse::RO_ACCESS, KeyUse::OW_UPDATE]),
+    touches: Touches::keys(&[KeyUse::RO_ACCESS, KeyUse::OW_UPDATE]).also_in(Categories::OF_COLLECTIONS),
     arity: Arity::AtLeast(2),
     flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS).and(Flags::DANGEROUS),
     keys: Keys::OneAndBehind { words: &["STORE"], from: 2 },
@@ -45,6 +45,7 @@ pub static COMMANDS: &[Spec] = &[
     ROW,
     Spec {
         name: "sort_ro",
+        touches: Touches::keys(&[KeyUse::RO_ACCESS]).also_in(Categories::OF_COLLECTIONS),
         flags: Flags::READONLY.and(Flags::MOVABLEKEYS).and(Flags::DANGEROUS),
         keys: Keys::ONE,
         since: "7.0.0",

@@ -1,10 +1,11 @@
 //! What a command touches beyond saying whether it writes: what it does with each of its keys, which of its arguments
-//! are channels, and which databases it reaches. COMMAND and access control are told from here.
+//! are channels, which databases it reaches; and categories of ACL that follow from nothing else. COMMAND and access control are told from here.
 //!
 //! Deliberately not here: where keys stand (`spec.rs`), and who may touch what (`acl`).
 //!
 //! Source: key specifications of Redis 7.2, whose words `RO`, `ACCESS` and the like are.
 
+use crate::acl::Categories;
 use wire::args::Args;
 
 /// What a command does with a key, as Redis's key specifications tell it.
@@ -123,11 +124,18 @@ pub struct Touches {
     pub channels: ChannelArgs,
     /// Its databases.
     pub dbs: Dbs,
+    /// Categories that neither its group nor its flags tell of.
+    pub categories: Categories,
 }
 
 impl Touches {
     /// What the flags of the row say.
-    pub const BY_FLAGS: Touches = Touches { keys: KeyUses::ByFlags, channels: ChannelArgs::None, dbs: Dbs::Selected };
+    pub const BY_FLAGS: Touches = Touches {
+        keys: KeyUses::ByFlags,
+        channels: ChannelArgs::None,
+        dbs: Dbs::Selected,
+        categories: Categories::NONE,
+    };
 
     /// Keys used in this order; see [`KeyUses::InOrder`].
     pub const fn keys(uses: &'static [KeyUse]) -> Touches {
@@ -143,6 +151,12 @@ impl Touches {
     /// Arguments that are channels.
     pub const fn channels(channels: ChannelArgs) -> Touches {
         Touches { channels, ..Touches::BY_FLAGS }
+    }
+
+    /// The same, in these categories as well.
+    #[must_use]
+    pub const fn also_in(self, categories: Categories) -> Touches {
+        Touches { categories, ..self }
     }
 
     /// The same, reaching these databases.

@@ -33,8 +33,18 @@ const NAMES: [&str; 21] = [
 pub struct Categories(u32);
 
 impl Categories {
-    /// Those of commands that touch keys, or the keyspace as a whole.
+    /// None.
+    pub const NONE: Categories = Categories(0);
+    /// `keyspace`.
+    pub const KEYSPACE: Categories = Categories(1 << 0);
+    /// `keyspace`, `read` and `write`.
     pub const OF_KEYS: Categories = Categories(0b111);
+    /// `set`, `sortedset` and `list`.
+    pub const OF_COLLECTIONS: Categories = Categories(0b111 << 3);
+    /// `admin`, and so `dangerous`.
+    pub const ADMIN: Categories = Categories(1 << 13 | 1 << 17);
+    /// `connection`.
+    pub const CONNECTION: Categories = Categories(1 << 18);
 
     /// Those of a row.
     pub fn of(spec: &Spec) -> Categories {
@@ -51,7 +61,7 @@ impl Categories {
             ("blocking", has(Flags::BLOCKING)),
         ];
         let set = names.into_iter().filter(|(_, is_in)| *is_in);
-        Categories(set.fold(0, |bits, (name, _)| bits | bit(name)))
+        Categories(set.fold(spec.touches.categories.0, |bits, (name, _)| bits | bit(name)))
     }
 
     /// The category with this name, in any case.
@@ -109,6 +119,17 @@ mod tests {
         assert_eq!(names_of("config|set"), ["admin", "slow", "dangerous"]);
         assert_eq!(names_of("eval_ro"), ["slow", "scripting"]);
         assert_eq!(names_of("multi"), ["fast", "transaction"]);
+    }
+
+    #[test]
+    fn constants_are_what_they_are_called() {
+        let names = |categories: Categories| categories.names().collect::<Vec<_>>();
+        assert_eq!(names(Categories::KEYSPACE), ["keyspace"]);
+        assert_eq!(names(Categories::OF_KEYS), ["keyspace", "read", "write"]);
+        assert_eq!(names(Categories::OF_COLLECTIONS), ["set", "sortedset", "list"]);
+        assert_eq!(names(Categories::ADMIN), ["admin", "dangerous"]);
+        assert_eq!(names(Categories::CONNECTION), ["connection"]);
+        assert_eq!(names_of("flushall"), ["keyspace", "write", "slow", "dangerous"]);
     }
 
     #[test]
