@@ -172,10 +172,10 @@ fn has_changed(transaction: &Transaction, tx: &mut Tx<'_>) -> bool {
 fn fetch_ahead(transaction: &Transaction, selected: DbId, tx: &mut Tx<'_>) {
     for (resolved, args) in transaction.commands() {
         let spec = resolved.spec;
-        if spec.name == "select" {
-            if let Some(db) = selected_by(&args) {
-                tx.set_db(db);
-            }
+        if spec.name == "select"
+            && let Some(db) = selected_by(&args)
+        {
+            tx.set_db(db);
         }
         if spec.scope == Scope::Keys && !spec.flags.has(Flags::BLIND) && tx.missing_count() < FETCHED_AHEAD_MAX {
             spec.keys.each(&args, |index| tx.fetch_ahead(args.at(index)));

@@ -46,7 +46,7 @@ pub fn read(path: &str) -> Result<String, String> {
 
 /// Lines of the setting, `name rule …`, as lines of a file.
 fn as_file(lines: &str) -> String {
-    lines.lines().map(|line| format!("user {line}\n")).collect()
+    lines.lines().flat_map(|line| ["user ", line, "\n"]).collect()
 }
 
 /// Checks the setting `users`: a line for each user, `name rule …`.

@@ -59,14 +59,12 @@ impl Log {
             return;
         }
         let alike = self.entries.iter().take(ALIKE_COUNT_MAX).position(|other| other.is_alike(&entry));
-        let entry = match alike.and_then(|at| self.entries.remove(at)) {
-            Some(known) => {
-                Entry { count: known.count + 1, client_info: entry.client_info, updated_ms: entry.updated_ms, ..known }
-            }
-            None => {
-                self.id_next += 1;
-                Entry { count: 1, id: self.id_next - 1, ..entry }
-            }
+        let entry = if let Some(known) = alike.and_then(|at| self.entries.remove(at)) {
+            let (client_info, updated_ms) = (entry.client_info, entry.updated_ms);
+            Entry { count: known.count + 1, client_info, updated_ms, ..known }
+        } else {
+            self.id_next += 1;
+            Entry { count: 1, id: self.id_next - 1, ..entry }
         };
         self.entries.push_front(entry);
         self.entries.truncate(count_max);

@@ -5,7 +5,7 @@
 use super::categories::Categories;
 use super::check::{Reason, check};
 use super::selector::Selector;
-use super::text::{is_name, parse_users, print_users};
+use super::text::{hexadecimal, is_name, parse_users, print_users};
 use super::user::{ChangeError, Defaults, may_stay};
 use super::users::{Affected, DEFAULT};
 use crate::call::{Call, Flow};
@@ -165,7 +165,9 @@ fn whoami(call: &mut Call<'_>) -> Result<Flow, Error> {
 fn users(call: &mut Call<'_>) -> Result<Flow, Error> {
     let users = call.host.users().all();
     call.reply.array(users.len());
-    users.iter().for_each(|(name, _)| call.reply.bulk(name));
+    for (name, _) in &users {
+        call.reply.bulk(name);
+    }
     Ok(Flow::Done)
 }
 
@@ -193,7 +195,9 @@ fn cat(call: &mut Call<'_>) -> Result<Flow, Error> {
         }
     };
     call.reply.array(names.len());
-    names.iter().for_each(|name| call.reply.bulk(name.as_bytes()));
+    for name in &names {
+        call.reply.bulk(name.as_bytes());
+    }
     Ok(Flow::Done)
 }
 
@@ -324,7 +328,7 @@ fn genpass(call: &mut Call<'_>) -> Result<Flow, Error> {
     let digit_count = (bits as usize).div_ceil(4);
     let mut bytes = vec![0; digit_count.div_ceil(2)];
     call.host.fill_secret(&mut bytes);
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hexadecimal(&bytes);
     call.reply.bulk(&digits.as_bytes()[..digit_count]);
     Ok(Flow::Done)
 }

@@ -16,6 +16,13 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
     !name.iter().any(|byte| byte.is_ascii_whitespace() || *byte == 0 || *byte == 0x0b)
 }
 
+/// Two digits for each byte.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
 /// Words with white space between them.
 pub(crate) fn words_of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
@@ -29,15 +36,12 @@ pub(crate) fn join_parentheses<R: AsRef<[u8]>>(rules: &[R]) -> Result<Vec<Vec<u8
     let mut joined: Vec<Vec<u8>> = Vec::new();
     let mut opened_by: Option<&[u8]> = None;
     for rule in rules.iter().map(AsRef::as_ref) {
-        match (opened_by, joined.last_mut()) {
-            (Some(_), Some(open)) => {
-                open.push(b' ');
-                open.extend_from_slice(rule);
-            }
-            _ => {
-                joined.push(rule.to_vec());
-                opened_by = rule.starts_with(b"(").then_some(rule);
-            }
+        if let (Some(_), Some(open)) = (opened_by, joined.last_mut()) {
+            open.push(b' ');
+            open.extend_from_slice(rule);
+        } else {
+            joined.push(rule.to_vec());
+            opened_by = rule.starts_with(b"(").then_some(rule);
         }
         if rule.ends_with(b")") {
             opened_by = None;

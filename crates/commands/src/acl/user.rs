@@ -3,7 +3,7 @@
 //! Invariant: rules that are applied one after the other are applied all or none by [`User::changed`].
 
 use super::selector::{Selector, is_in_channels};
-use super::text::{join_parentheses, words_of};
+use super::text::{hexadecimal, join_parentheses, words_of};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a password as it is kept.
@@ -136,7 +136,7 @@ impl User {
 
     /// The passwords as they are kept, in hexadecimal digits.
     pub fn password_hashes(&self) -> impl ExactSizeIterator<Item = String> + '_ {
-        self.passwords.iter().map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        self.passwords.iter().map(|hash| hexadecimal(hash))
     }
 
     /// `on`, `off`, `nopass`: those that hold.

@@ -156,17 +156,14 @@ impl Users {
     ) -> Result<Affected, ChangeError> {
         let mut accounts = self.accounts.write();
         let mut affected = Affected::default();
-        match accounts.get(name) {
-            Some(account) => {
-                let before = account.user();
-                let after = before.changed(rules, defaults)?;
-                affected.note(name, &before, &after);
-                account.set(after);
-            }
-            None => {
-                let user = User::new(defaults).changed(rules, defaults)?;
-                accounts.insert(name.to_vec(), Account::new(name, user));
-            }
+        if let Some(account) = accounts.get(name) {
+            let before = account.user();
+            let after = before.changed(rules, defaults)?;
+            affected.note(name, &before, &after);
+            account.set(after);
+        } else {
+            let user = User::new(defaults).changed(rules, defaults)?;
+            accounts.insert(name.to_vec(), Account::new(name, user));
         }
         Ok(affected)
     }

@@ -68,7 +68,9 @@ impl Host for TestHost {
     }
 
     fn fill_secret(&self, out: &mut [u8]) {
-        out.iter_mut().for_each(|byte| *byte = self.random() as u8);
+        for byte in out {
+            *byte = self.random() as u8;
+        }
     }
 
     fn random(&self) -> u64 {
