@@ -307,6 +307,41 @@ def password(r):
         client(port, password="secret").config_set("requirepass", "")
 
 
+def users(r):
+    port = r.connection_pool.connection_kwargs["port"]
+    name = "clients-bob"
+    expect(r.acl_whoami(), "default")
+    expect(r.acl_setuser(name, enabled=True, passwords=["+secret"], keys=["cache:*"], channels=["news"],
+                         commands=["+get", "+set", "+multi", "+exec", "+eval", "+publish", "+@connection"]), True)  # fmt: skip
+    try:
+        rules = r.acl_getuser(name)
+        expect([rules["enabled"], rules["keys"], rules["channels"]], [True, ["~cache:*"], ["&news"]])
+        expect(rules["commands"][:2], ["+get", "+set"])
+        expect(any(line.startswith(f"user {name} on #") for line in r.acl_list()), True)
+        expect(name in r.acl_users(), True)
+        for protocol in 2, 3:
+            bob = client(port, username=name, password="secret", protocol=protocol)
+            expect([bob.set("cache:1", "v"), bob.get("cache:1"), bob.publish("news", "m")], [True, "v", 0])
+            for call, *words in (bob.get, "other"), (bob.delete, "cache:1"), (bob.publish, "weather", "m"):
+                try:
+                    call(*words)
+                    raise Mismatch(f"{words} should not be permitted")
+                except redis.exceptions.NoPermissionError:
+                    pass
+            refused(bob.eval, "return redis.call('get', 'other')", 0, error="ACL failure in script")
+            expect(bob.pipeline(transaction=True).get("cache:1").execute(), ["v"])
+        entry = r.acl_log(1)[0]
+        expect([entry[field] for field in ("username", "context", "reason", "object")], [name, "lua", "key", "other"])
+        expect(name in str(entry["client-info"]), True)
+        expect("get" in r.acl_cat("string"), True)
+        expect(len(r.acl_genpass(128)), 32)
+        expect(r.acl_dryrun(name, "get", "cache:1"), "OK")
+        expect(r.acl_log_reset(), True)
+    finally:
+        expect(r.acl_deluser(name), 1)
+    refused(client(port, username=name, password="secret").ping, error="invalid username-password pair")
+
+
 def server(r):
     info = r.info()
     for name in ("redis_version", "uptime_in_seconds", "connected_clients", "used_memory", "total_commands_processed",
@@ -571,7 +606,7 @@ def asyncio_pubsub(r):
 
 BOTH_PROTOCOLS = (
     strings, binary, bitmaps, hashes, hash_expiry, keys, connection, transactions, transactions_seen, no_touch,
-    password, server, publish_subscribe, keyspace_events, waiting_for_lists, waiting_for_sorted_sets,
+    password, users, server, publish_subscribe, keyspace_events, waiting_for_lists, waiting_for_sorted_sets,
     waiting_for_streams, waiting_for_what_goes,
 )  # fmt: skip
 ONCE = (resp3_types, asyncio_pubsub, invalidations, asyncio_resp2, asyncio_resp3)

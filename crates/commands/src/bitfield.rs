@@ -6,9 +6,24 @@
 use crate::bits::bit_offset;
 use crate::call::{Call, Flow};
 use crate::error::Error;
+use crate::touches::KeyUse;
 use base::number::parse_i64;
 use keyspace::{Event, Stop, Tx};
 use smallvec::SmallVec;
+use wire::args::Args;
+
+/// What BITFIELD does with its key: only its `GET type offset` and `OVERFLOW behaviour` change nothing.
+pub(crate) fn key_use(args: &Args<'_>) -> KeyUse {
+    let mut at = 2;
+    while let Some(word) = args.nth(at) {
+        at += match word.to_ascii_uppercase().as_slice() {
+            b"GET" => 3,
+            b"OVERFLOW" => 2,
+            _ => return KeyUse::RW_ACCESS_UPDATE,
+        };
+    }
+    KeyUse::RO_ACCESS
+}
 
 /// Bytes that 64 bits may touch.
 const WINDOW_BYTES: usize = 9;

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use crate::strings_read::{clamp, clamp_ordered};
 use crate::strings_write::is_length_allowed;
+use crate::touches::{KeyUse, Touches};
 use crate::{bitfield, bits_op};
 use base::number::parse_i64;
 use keyspace::Event;
@@ -24,6 +25,7 @@ const READ: Spec = Spec {
     syntax: "key",
     handler: getbit,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const WRITE: Spec = Spec { flags: Flags::WRITE.and(Flags::DENYOOM), ..READ };
@@ -39,6 +41,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "bitfield",
+        touches: Touches::varying(bitfield::key_use),
         since: "3.2.0",
         complexity: "O(1) for each subcommand specified",
         summary: "Performs arbitrary bitfield integer operations on strings.",
@@ -60,6 +63,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "bitop",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE, KeyUse::RO_ACCESS]),
         arity: Arity::AtLeast(4),
         keys: Keys::Range { first: 2, last: -1, step: 1 },
         summary: "Performs bitwise operations on multiple strings, and stores the result.",

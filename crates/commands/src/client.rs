@@ -8,11 +8,12 @@ use crate::client_filter;
 use crate::client_tracking;
 use crate::error::Error;
 use crate::help::{HELP, help};
-use crate::host::{ClientView, PauseMode, Unblock};
+use crate::host::{ClientView, Host, PauseMode, Unblock};
 use crate::refuse;
 use crate::session::ReplyMode;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use crate::table;
+use crate::touches::Touches;
 use base::TimeMs;
 use base::number::parse_i64;
 use wire::reply::Protocol;
@@ -31,6 +32,7 @@ const ROW: Spec = Spec {
     syntax: "",
     handler: id,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const ADMIN: Flags = ROW.flags.and(Flags::ADMIN).and(Flags::DANGEROUS);
@@ -399,7 +401,7 @@ fn kill(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 /// Closes connections, this one excepted: it closes after its reply. Returns how many, and whether it is among them.
-fn kill_all(call: &Call<'_>, ids: impl Iterator<Item = u64>) -> (usize, bool) {
+pub(crate) fn kill_all(call: &Call<'_>, ids: impl Iterator<Item = u64>) -> (usize, bool) {
     let (mut killed, mut includes_self) = (0, false);
     for id in ids {
         let is_self = id == call.session.id;
@@ -409,8 +411,17 @@ fn kill_all(call: &Call<'_>, ids: impl Iterator<Item = u64>) -> (usize, bool) {
     (killed, includes_self)
 }
 
-/// A connection's line of CLIENT LIST. Fields of what this server does not have (subscriptions) say
-/// that there is none of it.
+/// The line of CLIENT LIST of one connection, without its end; empty when it is gone.
+pub(crate) fn line_of(host: &dyn Host, id: u64) -> Vec<u8> {
+    let mut line = Vec::new();
+    if let Some(view) = host.clients().view(id) {
+        put_line(&view, &mut line);
+        line.pop();
+    }
+    line
+}
+
+/// A connection's line of CLIENT LIST. Fields of what this server does not have say that there is none of it.
 fn put_line(view: &ClientView, out: &mut Vec<u8>) {
     let mut text = |text: &str| out.extend_from_slice(text.as_bytes());
     text(&format!("id={} addr={} laddr={} fd={} name=", view.id, view.address, view.local_address, view.fd));
@@ -423,7 +434,7 @@ fn put_line(view: &ClientView, out: &mut Vec<u8>) {
     let multi = view.queued_count.map_or(-1, |count| count as i64);
     let middle = format!(
         " age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} multi={multi} watch={} qbuf={} qbuf-free={} \
-         argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={command} user=default redir={} \
+         argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} events=r cmd={command} user={} redir={} \
          resp={protocol} lib-name=",
         view.age_seconds,
         view.idle_seconds,
@@ -442,6 +453,7 @@ fn put_line(view: &ClientView, out: &mut Vec<u8>) {
         view.output_bytes,
         view.output_bytes,
         view.memory_bytes,
+        String::from_utf8_lossy(&view.user),
         view.tracking.map_or(-1, |tracking| tracking.redirect as i64),
     );
     out.extend_from_slice(middle.as_bytes());

@@ -16,8 +16,6 @@ use base::{DB_COUNT, DbId};
 const FLAG_LETTERS: &[u8] = b"OSMPxbtRBdcuAUreTIiEN";
 /// Letters that a connection's `capa=` may have.
 const CAPABILITY_LETTERS: &[u8] = b"r";
-/// The one user there is.
-const USER: &[u8] = b"default";
 
 /// Kinds of connections that TYPE tells apart. There are no replicas here, and no master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +33,7 @@ enum Criterion<'a> {
     LocalAddress(&'a [u8]),
     Ip(&'a [u8]),
     Kind(Kind),
-    User,
+    User(&'a [u8]),
     Name(&'a [u8]),
     LibName(&'a [u8]),
     LibVersion(&'a [u8]),
@@ -52,7 +50,7 @@ impl Criterion<'_> {
             Criterion::LocalAddress(address) => view.local_address.as_bytes() == *address,
             Criterion::Ip(ip) => ip_of(&view.address).as_bytes() == *ip,
             Criterion::Kind(kind) => *kind == kind_of(view),
-            Criterion::User => true,
+            Criterion::User(name) => view.user == *name,
             Criterion::Name(name) => !view.name.is_empty() && view.name == *name,
             Criterion::LibName(name) => !view.lib_name.is_empty() && view.lib_name == *name,
             Criterion::LibVersion(version) => !view.lib_version.is_empty() && view.lib_version == *version,
@@ -141,7 +139,7 @@ pub fn parse<'c>(call: &Call<'c>, mut at: usize) -> Result<Filter<'c>, Error> {
         if is_wanted && parse_bound(&mut filter, name, value)? {
             continue;
         }
-        filter.add(parse_criterion(name, value, is_wanted)?, is_wanted);
+        filter.add(parse_criterion(call, name, value, is_wanted)?, is_wanted);
     }
     Ok(filter)
 }
@@ -180,7 +178,7 @@ fn seconds(name: &str, value: &[u8]) -> Result<u64, Error> {
     }
 }
 
-fn parse_criterion<'c>(name: &[u8], value: &'c [u8], is_wanted: bool) -> Result<Criterion<'c>, Error> {
+fn parse_criterion<'c>(call: &Call<'c>, name: &[u8], value: &'c [u8], is_wanted: bool) -> Result<Criterion<'c>, Error> {
     let prefix = if is_wanted { "" } else { "NOT-" };
     Ok(match name {
         b"addr" => Criterion::Address(value),
@@ -190,7 +188,7 @@ fn parse_criterion<'c>(name: &[u8], value: &'c [u8], is_wanted: bool) -> Result<
         b"lib-name" => Criterion::LibName(value),
         b"lib-ver" => Criterion::LibVersion(value),
         b"type" => Criterion::Kind(parse_kind(value)?),
-        b"user" if value == USER => Criterion::User,
+        b"user" if call.host.users().find(value).is_some() => Criterion::User(value),
         b"user" => return Err(refuse!("ERR No such user '{}'", String::from_utf8_lossy(value))),
         b"flags" => Criterion::Flags(letters("flags", value, FLAG_LETTERS, is_wanted)?),
         b"capa" => Criterion::Capabilities(letters("capa", value, CAPABILITY_LETTERS, is_wanted)?),

@@ -2,13 +2,15 @@
 //!
 //! Everything here is computed from the rows; nothing is stated again. COMMAND DOCS is in `command_docs.rs`.
 
+use crate::acl::Categories;
 use crate::call::{Call, Flow};
 use crate::command_docs::docs;
 use crate::error::Error;
 use crate::help::HELP;
 use crate::server::ROW;
-use crate::spec::{Arity, Flags, Group, Keys, Spec};
+use crate::spec::{Arity, Keys, Spec};
 use crate::table;
+use crate::touches::{KeyUse, KeyUses};
 use base::glob::{Case, glob_matches};
 use wire::args::Args;
 use wire::reply::Reply;
@@ -88,40 +90,17 @@ pub const COMMAND: Spec = Spec {
     ..ROW
 };
 
-/// The ACL categories of a row, in Redis's names without their `@`.
-pub fn categories(spec: &Spec) -> Vec<&'static str> {
-    let has = |flag: Flags| spec.flags.has(flag);
-    let group = match spec.group {
-        Group::Generic => Some("keyspace"),
-        Group::Server => None,
-        Group::Transactions => Some("transaction"),
-        Group::SortedSet => Some("sortedset"),
-        group => Some(group.name()),
-    };
-    let by_flag = [
-        ("write", has(Flags::WRITE)),
-        ("read", has(Flags::READONLY)),
-        ("pubsub", has(Flags::PUBSUB)),
-        ("admin", has(Flags::ADMIN)),
-        ("dangerous", has(Flags::DANGEROUS)),
-        ("fast", has(Flags::FAST)),
-        ("slow", !has(Flags::FAST)),
-        ("blocking", has(Flags::BLOCKING)),
-    ];
-    let by_flag = by_flag.into_iter().filter(|(_, is_in)| *is_in).map(|(name, _)| name);
-    group.into_iter().chain(by_flag).collect()
+fn write_key_use(key_use: KeyUse, reply: &mut Reply<'_>) {
+    reply.set(key_use.names().count());
+    key_use.names().for_each(|name| reply.simple(name));
 }
 
-/// What a command does with its keys, in Redis's words.
-fn key_flags(spec: &Spec) -> &'static [&'static str] {
-    if spec.flags.has(Flags::WRITE) { &["RW", "access", "update"] } else { &["RO", "access"] }
-}
-
-fn write_key_flags(spec: &Spec, reply: &mut Reply<'_>) {
-    let flags = key_flags(spec);
-    reply.set(flags.len());
-    for flag in flags {
-        reply.simple(flag);
+/// What is done with the keys of the key specification number `ordinal`.
+fn key_use(spec: &Spec, ordinal: usize) -> KeyUse {
+    match spec.touches.keys {
+        KeyUses::InOrder(uses) => uses[ordinal.min(uses.len() - 1)],
+        // Where it varies, the most there may be.
+        KeyUses::ByFlags | KeyUses::Varying(_) => spec.key_use_by_flags(),
     }
 }
 
@@ -178,11 +157,9 @@ fn write_info(number: u16, reply: &mut Reply<'_>) {
     for number in [first, last, step] {
         reply.integer(number);
     }
-    let categories = categories(spec);
-    reply.set(categories.len());
-    for name in categories {
-        reply.simple(&format!("@{name}"));
-    }
+    let categories = Categories::of(spec);
+    reply.set(categories.names().count());
+    categories.names().for_each(|name| reply.simple(&format!("@{name}")));
     reply.set(0);
     write_key_specs(spec, reply);
     let subcommands = subcommand_numbers(number);
@@ -203,36 +180,51 @@ fn key_range(keys: Keys) -> (i64, i64, i64) {
 fn write_key_specs(spec: &Spec, reply: &mut Reply<'_>) {
     match spec.keys {
         Keys::None => reply.set(0),
-        Keys::Range { first, last, step } => {
-            let last = if last < 0 { i64::from(last) } else { i64::from(last) - i64::from(first) };
-            reply.set(1);
-            let find = [("lastkey", last), ("keystep", i64::from(step)), ("limit", 0)];
-            write_key_spec(spec, first, "range", find, reply);
-        }
+        Keys::Range { first, last, step } => write_ranges(spec, first, last, step, reply),
         Keys::Counted { count_at, also, step } => {
-            reply.set(1 + usize::from(also != 0));
+            let ordinal = usize::from(also != 0);
+            reply.set(1 + ordinal);
             if also != 0 {
-                write_key_spec(spec, also, "range", [("lastkey", 0), ("keystep", 1), ("limit", 0)], reply);
+                write_key_spec(key_use(spec, 0), also, "range", [("lastkey", 0), ("keystep", 1), ("limit", 0)], reply);
             }
             let find = [("keynumidx", 0), ("firstkey", 1), ("keystep", i64::from(step))];
-            write_key_spec(spec, count_at, "keynum", find, reply);
+            write_key_spec(key_use(spec, ordinal), count_at, "keynum", find, reply);
         }
         Keys::After { word, from, .. } => {
             reply.set(1);
-            write_key_spec_behind(spec, word, from, &[("lastkey", -1), ("keystep", 1), ("limit", 2)], reply);
+            let find = [("lastkey", -1), ("keystep", 1), ("limit", 2)];
+            write_key_spec_behind(key_use(spec, 0), word, from, &find, reply);
         }
         Keys::OneAndBehind { words, from, .. } => {
             reply.set(1 + words.len());
-            write_key_spec(spec, 1, "range", [("lastkey", 0), ("keystep", 1), ("limit", 0)], reply);
+            let find = [("lastkey", 0), ("keystep", 1), ("limit", 0)];
+            write_key_spec(key_use(spec, 0), 1, "range", find, reply);
             for word in words {
-                write_key_spec_behind(spec, word, from, &[("lastkey", 0), ("keystep", 1), ("limit", 0)], reply);
+                write_key_spec_behind(key_use(spec, 1), word, from, &find, reply);
             }
         }
     }
 }
 
-fn write_key_spec_behind(spec: &Spec, word: &str, from: u8, find: &[(&str, i64)], reply: &mut Reply<'_>) {
-    write_key_spec_head(spec, reply);
+/// The keys of a range: one specification, or one for each that is used in another way.
+fn write_ranges(spec: &Spec, first: u8, last: i8, step: u8, reply: &mut Reply<'_>) {
+    let alone = match spec.touches.keys {
+        KeyUses::InOrder(uses) => uses.len() as u8 - 1,
+        KeyUses::ByFlags | KeyUses::Varying(_) => 0,
+    };
+    reply.set(usize::from(alone) + 1);
+    for ordinal in 0..alone {
+        let find = [("lastkey", 0), ("keystep", 1), ("limit", 0)];
+        write_key_spec(key_use(spec, usize::from(ordinal)), first + ordinal * step, "range", find, reply);
+    }
+    let first = first + alone * step;
+    let last = if last < 0 { i64::from(last) } else { i64::from(last) - i64::from(first) };
+    let find = [("lastkey", last), ("keystep", i64::from(step)), ("limit", 0)];
+    write_key_spec(key_use(spec, usize::from(alone)), first, "range", find, reply);
+}
+
+fn write_key_spec_behind(key_use: KeyUse, word: &str, from: u8, find: &[(&str, i64)], reply: &mut Reply<'_>) {
+    write_key_spec_head(key_use, reply);
     reply.map(2);
     reply.bulk(b"type");
     reply.bulk(b"keyword");
@@ -246,15 +238,15 @@ fn write_key_spec_behind(spec: &Spec, word: &str, from: u8, find: &[(&str, i64)]
     write_search("range", find, reply);
 }
 
-fn write_key_spec_head(spec: &Spec, reply: &mut Reply<'_>) {
+fn write_key_spec_head(key_use: KeyUse, reply: &mut Reply<'_>) {
     reply.map(3);
     reply.bulk(b"flags");
-    write_key_flags(spec, reply);
+    write_key_use(key_use, reply);
     reply.bulk(b"begin_search");
 }
 
-fn write_key_spec(spec: &Spec, begin: u8, find_type: &str, find: [(&str, i64); 3], reply: &mut Reply<'_>) {
-    write_key_spec_head(spec, reply);
+fn write_key_spec(key_use: KeyUse, begin: u8, find_type: &str, find: [(&str, i64); 3], reply: &mut Reply<'_>) {
+    write_key_spec_head(key_use, reply);
     write_search("index", &[("index", i64::from(begin))], reply);
     reply.bulk(b"find_keys");
     write_search(find_type, &find, reply);
@@ -272,8 +264,8 @@ fn write_search(kind: &str, fields: &[(&str, i64)], reply: &mut Reply<'_>) {
     }
 }
 
-/// The row of the command that the arguments are, and where its keys stand among them.
-fn keys_of(args: &Args<'_>) -> Result<(&'static Spec, Vec<usize>), Error> {
+/// Where the keys of the command that the arguments are stand among them, and what is done with them.
+fn keys_of(args: &Args<'_>) -> Result<Vec<(usize, KeyUse)>, Error> {
     let row = args.nth(0).and_then(table::find).ok_or(Error::text("ERR Invalid command specified"))?;
     let spec = match args.nth(1) {
         Some(name) if !row.spec.subcommands.is_empty() => {
@@ -287,19 +279,19 @@ fn keys_of(args: &Args<'_>) -> Result<(&'static Spec, Vec<usize>), Error> {
     if !spec.arity.allows(args.count()) {
         return Err(Error::text("ERR Invalid number of arguments specified for command"));
     }
-    let mut positions = Vec::new();
-    spec.keys.each(args, |position| positions.push(position));
-    if positions.is_empty() {
+    let mut keys = Vec::new();
+    spec.each_key_use(args, |position, key_use| keys.push((position, key_use)));
+    if keys.is_empty() {
         return Err(Error::text("ERR Invalid arguments specified for command"));
     }
-    Ok((spec, positions))
+    Ok(keys)
 }
 
 fn getkeys(call: &mut Call<'_>) -> Result<Flow, Error> {
     let args = call.args.skip(2);
-    let (_, positions) = keys_of(&args)?;
-    call.reply.array(positions.len());
-    for position in positions {
+    let keys = keys_of(&args)?;
+    call.reply.array(keys.len());
+    for (position, _) in keys {
         call.reply.bulk(args.at(position));
     }
     Ok(Flow::Done)
@@ -307,12 +299,12 @@ fn getkeys(call: &mut Call<'_>) -> Result<Flow, Error> {
 
 fn getkeysandflags(call: &mut Call<'_>) -> Result<Flow, Error> {
     let args = call.args.skip(2);
-    let (spec, positions) = keys_of(&args)?;
-    call.reply.array(positions.len());
-    for position in positions {
+    let keys = keys_of(&args)?;
+    call.reply.array(keys.len());
+    for (position, key_use) in keys {
         call.reply.array(2);
         call.reply.bulk(args.at(position));
-        write_key_flags(spec, &mut call.reply);
+        write_key_use(key_use, &mut call.reply);
     }
     Ok(Flow::Done)
 }
@@ -340,8 +332,8 @@ fn list_filter<'c>(call: &Call<'c>) -> Result<Box<dyn Fn(u16) -> bool + 'c>, Err
         return Ok(Box::new(|number| glob_matches(wanted, table::full_name(number).as_bytes(), Case::Insensitive)));
     }
     if call.is_word(3, "ACLCAT") {
-        let is_wanted = |name: &&str| name.as_bytes().eq_ignore_ascii_case(wanted);
-        return Ok(Box::new(move |number| categories(table::by_number(number)).iter().any(is_wanted)));
+        let wanted = Categories::named(wanted).unwrap_or_default();
+        return Ok(Box::new(move |number| Categories::of(table::by_number(number)).overlap(wanted)));
     }
     // There are no modules, so no command comes from one.
     if call.is_word(3, "MODULE") { Ok(Box::new(|_| false)) } else { Err(Error::Syntax) }

@@ -2,10 +2,12 @@
 //!
 //! Deliberately not here: CLIENT and its subcommands (`client.rs`).
 
+use crate::acl;
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{Dbs, Touches};
 use base::number::parse_i64;
 use base::{DB_COUNT, DbId};
 use wire::reply::Protocol;
@@ -33,6 +35,7 @@ const ROW: Spec = Spec {
     syntax: "",
     handler: ping,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const BEFORE_AUTH: Flags = ROW.flags.and(Flags::NO_AUTH).and(Flags::NOSCRIPT).and(Flags::RUNS_WHEN_BUSY);
@@ -101,6 +104,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "select",
+        touches: Touches::BY_FLAGS.reaching(Dbs::At(&[1])),
         arity: Arity::Exactly(2),
         flags: ROW.flags.and(Flags::RUNS_WHEN_BUSY),
         summary: "Changes the selected database.",
@@ -167,7 +171,7 @@ fn set_readonly(call: &mut Call<'_>, readonly: bool) -> Result<Flow, Error> {
 fn reset(call: &mut Call<'_>) -> Result<Flow, Error> {
     call.host.channels().forget(call.session.id);
     crate::client_tracking::stop(call);
-    call.session.reset(!call.host.needs_password());
+    call.session.reset(call.host.users());
     call.host.clients().update(call.session);
     call.reply.switch(call.session.protocol);
     call.reply.simple("RESET");
@@ -176,7 +180,7 @@ fn reset(call: &mut Call<'_>) -> Result<Flow, Error> {
 
 fn auth(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (user, password): (&[u8], &[u8]) = match call.arg_count() {
-        2 if !call.host.needs_password() => {
+        2 if call.host.users().default().user().is_open() => {
             return Err(Error::text(
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
@@ -193,10 +197,13 @@ fn auth(call: &mut Call<'_>) -> Result<Flow, Error> {
 
 /// A failed attempt leaves a connection that had logged in as it was.
 fn log_in(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
-    if !call.host.authenticate(user, password) {
+    let Some(account) = call.host.users().log_in(user, password) else {
+        acl::note_login(call, user);
         return Err(WRONG_PASSWORD);
-    }
+    };
+    call.session.user = account;
     call.session.is_authenticated = true;
+    call.host.clients().update(call.session);
     Ok(())
 }
 

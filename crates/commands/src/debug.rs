@@ -2,12 +2,14 @@
 //!
 //! Deliberately not: whatever crashes, corrupts, leaks or blocks the server.
 
+use crate::acl::Categories;
 use crate::call::{Await, Call, Flow};
 use crate::error::Error;
 use crate::help::{HELP, help};
 use crate::refuse;
 use crate::server::{ADMIN, ROW};
 use crate::spec::{Arity, Flags, Keys, Scope, Spec};
+use crate::touches::Touches;
 use base::glob::{Case, glob_matches};
 use base::number::parse_f64;
 use wire::reply::{Protocol, Reply};
@@ -20,6 +22,7 @@ const SUBCOMMAND: Spec = Spec { arity: Arity::Exactly(3), flags: ADMIN, ..ROW };
 /// The row of DEBUG.
 pub const DEBUG: Spec = Spec {
     name: "debug",
+    touches: Touches::BY_FLAGS.also_in(Categories::ADMIN),
     arity: Arity::AtLeast(2),
     complexity: "Depends on subcommand.",
     summary: "A container for commands that look inside.",

@@ -12,6 +12,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::TimeMs;
 use base::number::format_i64;
 use keyspace::entry::Stored;
@@ -41,6 +42,7 @@ const ROW: Spec = Spec {
     syntax: "key",
     handler: dump,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// The rows, sorted by name.
@@ -48,6 +50,7 @@ pub static COMMANDS: &[Spec] = &[
     ROW,
     Spec {
         name: "restore",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE]),
         arity: Arity::AtLeast(4),
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::DANGEROUS),
         summary: "Creates a key from what DUMP returned.",

@@ -14,10 +14,9 @@ use crate::refuse;
 use crate::run::{Engine, Moment, Ran, Resolved, Scratch, allowed, busy, partitions};
 use crate::session::Session;
 use crate::spec::{Flags, Scope};
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, selected_by};
 use crate::within::Origin;
-use base::number::parse_i64;
-use base::{DB_COUNT, DbId, PartitionId};
+use base::{DbId, PartitionId};
 use keyspace::{Begin, Keyspace, Tx};
 use smallvec::SmallVec;
 use wire::args::Args;
@@ -179,11 +178,10 @@ fn has_changed(transaction: &Transaction, tx: &mut Tx<'_>) -> bool {
 fn fetch_ahead(transaction: &Transaction, selected: DbId, tx: &mut Tx<'_>) {
     for (resolved, args) in transaction.commands() {
         let spec = resolved.spec;
-        if spec.name == "select" {
-            let number = args.nth(1).and_then(parse_i64).and_then(|number| u8::try_from(number).ok());
-            if let Some(number) = number.filter(|number| usize::from(*number) < DB_COUNT) {
-                tx.set_db(DbId(number));
-            }
+        if spec.name == "select"
+            && let Some(db) = selected_by(&args)
+        {
+            tx.set_db(db);
         }
         if spec.scope == Scope::Keys && !spec.flags.has(Flags::BLIND) && tx.missing_count() < FETCHED_AHEAD_MAX {
             spec.keys.each(&args, |index| tx.fetch_ahead(args.at(index)));

@@ -13,6 +13,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::TimeMs;
 use keyspace::Event;
 use keyspace::partition::EndedCounts;
@@ -48,6 +49,7 @@ const WRITE: Spec = Spec {
     syntax: "",
     handler: persist,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const READ: Spec = Spec {
@@ -61,6 +63,7 @@ const READ: Spec = Spec {
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "expire",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         since: "1.0.0",
         summary: "Lets a key end after a number of seconds; at once when that is not positive.",
         syntax: "key seconds [NX | XX | GT | LT]",
@@ -69,6 +72,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "expireat",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         since: "1.2.0",
         summary: "Lets a key end at a Unix time in seconds; at once when that has passed.",
         syntax: "key unix-time-seconds [NX | XX | GT | LT]",
@@ -84,6 +88,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "persist",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::Exactly(2),
         since: "2.2.0",
         summary: "Lets a key live on without end.",
@@ -93,6 +98,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "pexpire",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         since: "2.6.0",
         summary: "Lets a key end after a number of milliseconds; at once when that is not positive.",
         syntax: "key milliseconds [NX | XX | GT | LT]",
@@ -101,6 +107,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "pexpireat",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         since: "2.6.0",
         summary: "Lets a key end at a Unix time in milliseconds; at once when that has passed.",
         syntax: "key unix-time-milliseconds [NX | XX | GT | LT]",

@@ -14,6 +14,7 @@ use crate::geo_shape::distance_m;
 use crate::refuse;
 use crate::sorted_sets::{AddOptions, add_scored};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::number::parse_f64;
 use smallvec::SmallVec;
 use wire::reply::Reply;
@@ -31,12 +32,14 @@ pub(crate) const ROW: Spec = Spec {
     syntax: "key [member [member ...]]",
     handler: positions,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "geoadd",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::AtLeast(5),
         flags: Flags::WRITE.and(Flags::DENYOOM),
         complexity: "O(log N) for each member, N members in the set",

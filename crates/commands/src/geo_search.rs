@@ -19,6 +19,7 @@ use crate::geo_shape::Shape;
 use crate::refuse;
 use crate::sorted_sets_range::store;
 use crate::spec::{Arity, Flags, Keys, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::number::parse_f64;
 use keyspace::sorted_set::{Direction, Scored, SortedSet, encode_image};
 use wire::reply::Reply;
@@ -36,6 +37,7 @@ const RADIUS_STORE: Spec = Spec {
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "georadius",
+        touches: Touches::keys(&[KeyUse::RO_ACCESS, KeyUse::OW_UPDATE]),
         summary: "Returns or stores members of a sorted set within a distance of a place; see GEOSEARCH.",
         syntax: "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] \
                  [COUNT count [ANY]] [ASC | DESC] [STORE storekey | STOREDIST storekey]",
@@ -52,6 +54,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "georadiusbymember",
+        touches: Touches::keys(&[KeyUse::RO_ACCESS, KeyUse::OW_UPDATE]),
         arity: Arity::AtLeast(5),
         summary: "Returns or stores members of a sorted set within a distance of a member; see GEOSEARCH.",
         syntax: "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] \
@@ -83,6 +86,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "geosearchstore",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE, KeyUse::RO_ACCESS]),
         arity: Arity::AtLeast(8),
         flags: Flags::WRITE.and(Flags::DENYOOM),
         keys: Keys::TWO,

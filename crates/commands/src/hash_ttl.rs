@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::expire::{Conditions, Origin, Unit, deadline_unsigned, time_left};
 use crate::hashes::{live_field, notify_if_gone};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::TimeMs;
 use keyspace::Event;
 use keyspace::hash::Hash;
@@ -35,6 +36,7 @@ const WRITE: Spec = Spec {
     syntax: "",
     handler: persist,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const READ: Spec = Spec {
@@ -48,6 +50,7 @@ const READ: Spec = Spec {
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "hexpire",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         summary: "Lets fields of a hash end after a number of seconds.",
         syntax: "key seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
         handler: |call| expire(call, Unit::Seconds, Origin::Now),
@@ -55,6 +58,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hexpireat",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         summary: "Lets fields of a hash end at a Unix time in seconds.",
         syntax: "key unix-time-seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
         handler: |call| expire(call, Unit::Seconds, Origin::Epoch),
@@ -68,6 +72,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hpersist",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::AtLeast(5),
         summary: "Lets fields of a hash live on without end.",
         syntax: "key FIELDS numfields field [field ...]",
@@ -76,6 +81,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hpexpire",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         summary: "Lets fields of a hash end after a number of milliseconds.",
         syntax: "key milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
         handler: |call| expire(call, Unit::Milliseconds, Origin::Now),
@@ -83,6 +89,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hpexpireat",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         summary: "Lets fields of a hash end at a Unix time in milliseconds.",
         syntax: "key unix-time-milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
         handler: |call| expire(call, Unit::Milliseconds, Origin::Epoch),

@@ -13,6 +13,7 @@ use crate::expire::{Origin, Unit, deadline_unsigned};
 use crate::hash_ttl::{Changes, FieldState, counted_fields, fields_at_once, fields_word};
 use crate::hashes::{live_field, notify_if_gone};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::TimeMs;
 use keyspace::Event;
 use keyspace::hash::Hash;
@@ -32,12 +33,14 @@ const ROW: Spec = Spec {
     syntax: "",
     handler: get_and_delete,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "hgetdel",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         summary: "Returns the values of fields of a hash and removes them.",
         syntax: "key FIELDS numfields field [field ...]",
         handler: get_and_delete,
@@ -52,6 +55,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hsetex",
+        touches: Touches::keys(&[KeyUse::RW_INSERT]),
         arity: Arity::AtLeast(6),
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         summary: "Sets fields of a hash together with when they end, all or none.",

@@ -12,6 +12,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::TimeMs;
 use base::decimal::Decimal;
 use base::number::{format_i64, parse_i64};
@@ -32,6 +33,7 @@ const READ: Spec = Spec {
     syntax: "key field",
     handler: get,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const WRITE: Spec = Spec { arity: Arity::Exactly(4), flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), ..READ };
@@ -40,6 +42,7 @@ const WRITE: Spec = Spec { arity: Arity::Exactly(4), flags: Flags::WRITE.and(Fla
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "hdel",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         arity: Arity::AtLeast(3),
         flags: Flags::WRITE.and(Flags::FAST),
         complexity: "O(N) for N fields",
@@ -48,7 +51,13 @@ pub static COMMANDS: &[Spec] = &[
         handler: delete,
         ..WRITE
     },
-    Spec { name: "hexists", summary: "Tells whether a hash has a field.", handler: exists, ..READ },
+    Spec {
+        name: "hexists",
+        touches: Touches::keys(&[KeyUse::RO]),
+        summary: "Tells whether a hash has a field.",
+        handler: exists,
+        ..READ
+    },
     Spec { name: "hget", summary: "Returns the value of a field of a hash.", handler: get, ..READ },
     Spec {
         name: "hincrby",
@@ -67,6 +76,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hlen",
+        touches: Touches::keys(&[KeyUse::RO]),
         arity: Arity::Exactly(2),
         complexity: "O(1)",
         summary: "Returns the number of fields of a hash.",
@@ -85,6 +95,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hmset",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::AtLeast(4),
         complexity: "O(N) for N fields",
         summary: "Sets fields of a hash, as HSET does.",
@@ -94,6 +105,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hset",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::AtLeast(4),
         complexity: "O(N) for N fields",
         summary: "Sets fields of a hash and returns how many of them are new.",
@@ -103,6 +115,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hsetnx",
+        touches: Touches::keys(&[KeyUse::RW_INSERT]),
         summary: "Sets a field of a hash unless it is there.",
         syntax: "key field value",
         handler: set_if_absent,
@@ -110,6 +123,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "hstrlen",
+        touches: Touches::keys(&[KeyUse::RO]),
         since: "3.2.0",
         summary: "Returns the length of the value of a field of a hash.",
         handler: value_bytes,

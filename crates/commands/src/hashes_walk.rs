@@ -11,6 +11,7 @@ use crate::random::{LISTED_RATIO_MAX, Random, shuffle_first};
 use crate::refuse;
 use crate::scan::{ScanOptions, Walked, cursor, reply_scanned};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::Touches;
 use base::TimeMs;
 use keyspace::hash::{Field, Hash};
 use keyspace::partition::has_ended;
@@ -33,6 +34,7 @@ const ROW: Spec = Spec {
     syntax: "key",
     handler: get_all,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// The rows, sorted by name.

@@ -4,6 +4,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use crate::table;
+use crate::touches::Touches;
 
 /// The row of HELP that every command with subcommands has among them.
 pub const HELP: Spec = Spec {
@@ -19,6 +20,7 @@ pub const HELP: Spec = Spec {
     syntax: "",
     handler: help,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// A subcommand as HELP shows it: its name in capitals and what it takes.

@@ -2,6 +2,7 @@
 //!
 //! Deliberately not: replies and their wording. A host gives facts; the commands write them down.
 
+use crate::acl::Users;
 use crate::channels::{Channels, Counts, Receiver};
 use crate::script_cache::Scripts;
 use crate::session::Session;
@@ -12,14 +13,20 @@ use wire::reply::Protocol;
 
 /// What a command may ask of the node beyond keys.
 pub trait Host: Send + Sync {
-    /// Whether `password` opens this server; `user` is `default` unless the client named one.
-    fn authenticate(&self, user: &[u8], password: &[u8]) -> bool;
+    /// Everybody who may log in.
+    fn users(&self) -> &Users;
 
-    /// Whether a password is asked for at all.
-    fn needs_password(&self) -> bool;
+    /// The text of the file that `aclfile` names. The error is for who asked.
+    fn read_users_file(&self) -> Result<String, String>;
 
-    /// Entropy.
+    /// Replaces that file, in one step and durably. The error has been logged.
+    fn write_users_file(&self, text: &[u8]) -> Result<(), UsersFileKept>;
+
+    /// Chance, for what may be guessed.
     fn random(&self) -> u64;
+
+    /// Fills `out` with what nobody can guess.
+    fn fill_secret(&self, out: &mut [u8]);
 
     /// Microseconds since the Unix epoch.
     fn wall_us(&self) -> i64;
@@ -79,6 +86,10 @@ pub trait Host: Send + Sync {
     fn set_expiry(&self, enabled: bool);
 }
 
+/// The file of users could not be replaced and is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsersFileKept;
+
 /// What takes memory, in bytes where nothing else is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -131,6 +142,8 @@ pub struct ClientView {
     pub local_address: String,
     /// Its file descriptor.
     pub fd: i32,
+    /// The name of the user it is logged in as.
+    pub user: Vec<u8>,
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
     /// CLIENT SETINFO LIB-NAME.

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::hll::sparse::Run;
 use crate::hll::{self, Corrupt, DENSE_BYTES, Encoding, HEAD_BYTES, Observation, Registers};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use crate::{hll_self_test, refuse};
 use keyspace::Event;
 use std::fmt::Write;
@@ -23,6 +24,7 @@ const PATCH_BYTES: usize = 8;
 
 const ADD: Spec = Spec {
     name: "pfadd",
+    touches: Touches::keys(&[KeyUse::RW_INSERT]),
     arity: Arity::AtLeast(2),
     flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
     keys: Keys::ONE,
@@ -37,6 +39,7 @@ const ADD: Spec = Spec {
 };
 
 const DEBUG: Spec = Spec {
+    touches: Touches::keys(&[KeyUse::RW_ACCESS]),
     arity: Arity::Exactly(3),
     flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::ADMIN),
     keys: Keys::Range { first: 2, last: 2, step: 1 },
@@ -50,6 +53,7 @@ pub static COMMANDS: &[Spec] = &[
     ADD,
     Spec {
         name: "pfcount",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS]),
         flags: Flags::READONLY,
         keys: Keys::ALL,
         complexity: "O(1) for one key whose estimate is known, else O(N) for N keys, with a large constant",
@@ -60,6 +64,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "pfdebug",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS]),
         flags: DEBUG.flags,
         complexity: "Depends on subcommand.",
         summary: "A container for commands that look into a HyperLogLog.",
@@ -95,6 +100,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "pfmerge",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_INSERT, KeyUse::RO_ACCESS]),
         flags: Flags::WRITE.and(Flags::DENYOOM),
         keys: Keys::ALL,
         complexity: "O(N) for N HyperLogLogs, with a large constant",

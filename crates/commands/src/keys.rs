@@ -13,6 +13,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::keys_databases::db_index;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{Dbs, KeyUse, Touches};
 use base::DbId;
 use keyspace::Event;
 
@@ -33,12 +34,14 @@ const ROW: Spec = Spec {
     syntax: "key [key ...]",
     handler: delete,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "copy",
+        touches: Touches::keys(&[KeyUse::RO_ACCESS, KeyUse::OW_UPDATE]).reaching(Dbs::Behind { word: "DB", from: 3 }),
         arity: Arity::AtLeast(3),
         flags: Flags::WRITE.and(Flags::DENYOOM),
         keys: Keys::TWO,
@@ -51,6 +54,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "del",
+        touches: Touches::keys(&[KeyUse::RM_DELETE]),
         flags: ROW.flags.and(Flags::BLIND),
         since: "1.0.0",
         summary: "Removes keys and returns how many there were; large values are freed in the background.",
@@ -59,6 +63,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "exists",
+        touches: Touches::keys(&[KeyUse::RO]),
         flags: Flags::READONLY.and(Flags::FAST).and(Flags::BLIND),
         since: "1.0.0",
         summary: "Returns how many of the keys exist, counting a key as often as it is named.",
@@ -67,6 +72,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "move",
+        touches: Touches::BY_FLAGS.reaching(Dbs::At(&[2])),
         arity: Arity::Exactly(3),
         flags: Flags::WRITE.and(Flags::FAST),
         keys: Keys::ONE,
@@ -79,6 +85,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "rename",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE, KeyUse::OW_UPDATE]),
         arity: Arity::Exactly(3),
         keys: Keys::TWO,
         since: "1.0.0",
@@ -90,6 +97,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "renamenx",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE, KeyUse::OW_INSERT]),
         arity: Arity::Exactly(3),
         flags: Flags::WRITE.and(Flags::FAST),
         keys: Keys::TWO,
@@ -102,6 +110,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "touch",
+        touches: Touches::keys(&[KeyUse::RO]),
         flags: Flags::READONLY.and(Flags::FAST).and(Flags::BLIND),
         since: "3.2.1",
         summary: "Notes a use of keys and returns how many exist.",
@@ -110,6 +119,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "type",
+        touches: Touches::keys(&[KeyUse::RO]),
         arity: Arity::Exactly(2),
         flags: Flags::READONLY.and(Flags::FAST).and(Flags::BLIND),
         keys: Keys::ONE,
@@ -122,6 +132,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "unlink",
+        touches: Touches::keys(&[KeyUse::RM_DELETE]),
         flags: Flags::WRITE.and(Flags::FAST).and(Flags::BLIND),
         since: "4.0.0",
         summary: "Removes keys, exactly as DEL does.",

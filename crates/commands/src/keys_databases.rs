@@ -5,10 +5,12 @@
 //!
 //! Source: behaviour of Valkey 9.1 `db.c`.
 
+use crate::acl::Categories;
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{Dbs, Touches};
 use base::number::parse_i64;
 use base::{DB_COUNT, DbId, PartitionId};
 use std::ops::ControlFlow;
@@ -26,6 +28,7 @@ const ROW: Spec = Spec {
     syntax: "[ASYNC | SYNC]",
     handler: flush_db,
     subcommands: &[],
+    touches: Touches::BY_FLAGS.also_in(Categories::KEYSPACE),
 };
 
 /// The rows, sorted by name.
@@ -44,6 +47,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "flushall",
+        touches: ROW.touches.reaching(Dbs::All),
         since: "1.0.0",
         summary: "Removes all keys from all databases.",
         handler: flush_all,
@@ -58,6 +62,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "swapdb",
+        touches: ROW.touches.reaching(Dbs::At(&[1, 2])),
         arity: Arity::Exactly(3),
         flags: Flags::WRITE.and(Flags::FAST).and(Flags::DANGEROUS),
         since: "4.0.0",

@@ -88,6 +88,7 @@ mod strings_options;
 mod strings_read;
 mod strings_write;
 mod syntax;
+pub mod touches;
 pub mod tracking;
 pub mod transactions;
 pub mod waiting;

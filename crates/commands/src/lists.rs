@@ -9,6 +9,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::hashes::notify_if_gone;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::number::parse_i64;
 use keyspace::list::{End, List};
 use keyspace::{Event, Str};
@@ -28,6 +29,7 @@ pub(crate) const ROW: Spec = Spec {
     syntax: "key",
     handler: count,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const PUSH: Spec = Spec {
@@ -51,6 +53,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec { name: "lindex", summary: "Returns the element at a place.", syntax: "key index", handler: at, ..ROW },
     Spec {
         name: "linsert",
+        touches: Touches::keys(&[KeyUse::RW_INSERT]),
         arity: Arity::Exactly(5),
         flags: Flags::WRITE.and(Flags::DENYOOM),
         since: "2.2.0",
@@ -61,6 +64,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "llen",
+        touches: Touches::keys(&[KeyUse::RO]),
         arity: Arity::Exactly(2),
         flags: Flags::READONLY.and(Flags::FAST),
         complexity: "O(1)",
@@ -68,15 +72,23 @@ pub static COMMANDS: &[Spec] = &[
         handler: count,
         ..ROW
     },
-    Spec { name: "lpop", summary: "Removes and returns elements at the front.", handler: pop_front, ..POP },
+    Spec {
+        name: "lpop",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
+        summary: "Removes and returns elements at the front.",
+        handler: pop_front,
+        ..POP
+    },
     Spec {
         name: "lpush",
+        touches: Touches::keys(&[KeyUse::RW_INSERT]),
         summary: "Adds elements at the front, one after the other; returns the new length.",
         handler: push_front,
         ..PUSH
     },
     Spec {
         name: "lpushx",
+        touches: Touches::keys(&[KeyUse::RW_INSERT]),
         since: "2.2.0",
         summary: "Adds elements at the front of a list that is there; returns the new length.",
         handler: push_front_existing,
@@ -93,6 +105,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "lset",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::Exactly(4),
         flags: Flags::WRITE.and(Flags::DENYOOM),
         summary: "Makes the element at a place another one.",
@@ -102,6 +115,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "ltrim",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         arity: Arity::Exactly(4),
         flags: Flags::WRITE,
         complexity: "O(N) for N elements removed",
@@ -110,10 +124,23 @@ pub static COMMANDS: &[Spec] = &[
         handler: trim,
         ..ROW
     },
-    Spec { name: "rpop", summary: "Removes and returns elements at the back.", handler: pop_back, ..POP },
-    Spec { name: "rpush", summary: "Adds elements at the back; returns the new length.", handler: push_back, ..PUSH },
+    Spec {
+        name: "rpop",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
+        summary: "Removes and returns elements at the back.",
+        handler: pop_back,
+        ..POP
+    },
+    Spec {
+        name: "rpush",
+        touches: Touches::keys(&[KeyUse::RW_INSERT]),
+        summary: "Adds elements at the back; returns the new length.",
+        handler: push_back,
+        ..PUSH
+    },
     Spec {
         name: "rpushx",
+        touches: Touches::keys(&[KeyUse::RW_INSERT]),
         since: "2.2.0",
         summary: "Adds elements at the back of a list that is there; returns the new length.",
         handler: push_back_existing,

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::lists::{ROW, put_elements, take};
 use crate::lists_move::{PopMany, end_word, move_between, pop_from_first};
 use crate::spec::{Arity, Flags, Keys, Spec};
+use crate::touches::{KeyUse, Touches};
 use crate::waiting::Wait;
 use keyspace::Kind;
 use keyspace::list::End;
@@ -31,6 +32,7 @@ const MOVE: Spec =
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "blmove",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE, KeyUse::RW_INSERT]),
         arity: Arity::Exactly(6),
         since: "6.2.0",
         summary: "Moves an element from an end of a list to an end of another, and returns it; waits until there is one.",
@@ -40,6 +42,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "blmpop",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         arity: Arity::AtLeast(5),
         flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::MOVABLEKEYS),
         keys: Keys::Counted { count_at: 2, also: 0, step: 1 },
@@ -52,18 +55,21 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "blpop",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         summary: "Removes and returns the first element of the first list that is there; waits until one is.",
         handler: pop_front,
         ..POP
     },
     Spec {
         name: "brpop",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         summary: "Removes and returns the last element of the first list that is there; waits until one is.",
         handler: pop_back,
         ..POP
     },
     Spec {
         name: "brpoplpush",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE, KeyUse::RW_INSERT]),
         arity: Arity::Exactly(4),
         since: "2.2.0",
         summary: "Moves the last element of a list to the front of another, and returns it; waits until there is one.",

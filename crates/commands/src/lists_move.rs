@@ -8,6 +8,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::lists::{ROW, give, put_elements, take};
 use crate::spec::{Arity, Flags, Keys, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::number::parse_i64;
 use keyspace::Event;
 use keyspace::list::End;
@@ -17,6 +18,7 @@ use std::ops::Range;
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "lmove",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE, KeyUse::RW_INSERT]),
         arity: Arity::Exactly(5),
         flags: Flags::WRITE.and(Flags::DENYOOM),
         keys: Keys::TWO,
@@ -29,6 +31,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "lmpop",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         arity: Arity::AtLeast(4),
         flags: Flags::WRITE.and(Flags::MOVABLEKEYS),
         keys: Keys::Counted { count_at: 1, also: 0, step: 1 },
@@ -41,6 +44,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "rpoplpush",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE, KeyUse::RW_INSERT]),
         flags: Flags::WRITE.and(Flags::DENYOOM),
         keys: Keys::TWO,
         since: "1.2.0",

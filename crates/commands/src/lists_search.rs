@@ -10,6 +10,7 @@ use crate::hashes::notify_if_gone;
 use crate::lists::ROW;
 use crate::refuse;
 use crate::spec::{Arity, Flags, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::number::parse_i64;
 use keyspace::list::List;
 use keyspace::{Event, Str};
@@ -28,6 +29,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "lrem",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         arity: Arity::Exactly(4),
         flags: Flags::WRITE,
         complexity: "O(N+M) for N elements compared and M removed",

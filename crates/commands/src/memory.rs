@@ -9,6 +9,7 @@ use crate::help::{HELP, help};
 use crate::host::Memory;
 use crate::server::ROW;
 use crate::spec::{Arity, Flags, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::number::parse_i64;
 
 /// Bytes of a key's place in the table of its partition.
@@ -62,6 +63,7 @@ pub const MEMORY: Spec = Spec {
         },
         Spec {
             name: "usage",
+            touches: Touches::keys(&[KeyUse::RO]),
             arity: Arity::AtLeast(3),
             flags: Flags::READONLY,
             keys: Keys::Range { first: 2, last: 2, step: 1 },

@@ -15,6 +15,7 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use keyspace::list::List;
 use keyspace::set::SetForm;
 use keyspace::{Found, Kind, Str, Value, entry::Stored};
@@ -53,6 +54,7 @@ const ROW: Spec = Spec {
     syntax: "key",
     handler: help,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// The rows, sorted by name.
@@ -68,12 +70,14 @@ pub static COMMANDS: &[Spec] = &[Spec {
     subcommands: &[
         Spec {
             name: "encoding",
+            touches: Touches::keys(&[KeyUse::RO]),
             summary: "Returns the form in which the value of a key lies in memory.",
             handler: encoding,
             ..ROW
         },
         Spec {
             name: "freq",
+            touches: Touches::keys(&[KeyUse::RO]),
             since: "4.0.0",
             summary: "Returns the logarithmic use counter of a key.",
             handler: frequency,
@@ -91,9 +95,16 @@ pub static COMMANDS: &[Spec] = &[Spec {
             handler: help,
             ..ROW
         },
-        Spec { name: "idletime", summary: "Returns the seconds since a key was last used.", handler: idle_time, ..ROW },
+        Spec {
+            name: "idletime",
+            touches: Touches::keys(&[KeyUse::RO]),
+            summary: "Returns the seconds since a key was last used.",
+            handler: idle_time,
+            ..ROW
+        },
         Spec {
             name: "refcount",
+            touches: Touches::keys(&[KeyUse::RO]),
             summary: "Returns the number of references to a key's value, which is 1.",
             handler: reference_count,
             ..ROW

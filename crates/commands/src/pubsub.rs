@@ -7,11 +7,13 @@
 //!
 //! Source: behaviour of Valkey 9.1 `pubsub.c`.
 
+use crate::acl;
 use crate::call::{Call, Flow};
 use crate::channels::{Counts, Kind};
 use crate::error::Error;
 use crate::help::{HELP, help};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{ChannelArgs, Touches};
 use keyspace::events::Message;
 
 const ROW: Spec = Spec {
@@ -27,9 +29,11 @@ const ROW: Spec = Spec {
     syntax: "",
     handler: subscribe,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const PUBLISH: Spec = Spec {
+    touches: Touches::channels(ChannelArgs::First),
     arity: Arity::Exactly(3),
     flags: Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST),
     complexity: "O(N+M) where N is the number of subscribers of the channel and M the number of patterns",
@@ -41,6 +45,7 @@ const PUBLISH: Spec = Spec {
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "psubscribe",
+        touches: Touches::channels(ChannelArgs::Patterns),
         arity: Arity::AtLeast(2),
         summary: "Subscribes to all channels whose names fit patterns.",
         syntax: "pattern [pattern ...]",
@@ -83,6 +88,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "ssubscribe",
+        touches: Touches::channels(ChannelArgs::All),
         arity: Arity::AtLeast(2),
         since: "7.0.0",
         summary: "Subscribes to channels of shards.",
@@ -92,6 +98,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "subscribe",
+        touches: Touches::channels(ChannelArgs::All),
         arity: Arity::AtLeast(2),
         summary: "Subscribes to channels.",
         syntax: "channel [channel ...]",
@@ -185,7 +192,9 @@ fn subscribe_all(call: &mut Call<'_>, kind: Kind, word: &[u8]) -> Result<Flow, E
         answer(call, word, Some(name), kind, counts);
     }
     call.host.clients().update(call.session);
-    Ok(Flow::Subscribed)
+    // Rules may have changed since this was permitted. Who changed them closed the subscribers there were then, and
+    // whoever is one only now sees the new rules.
+    Ok(if acl::is_permitted(call) { Flow::Subscribed } else { Flow::Close })
 }
 
 fn unsubscribe(call: &mut Call<'_>) -> Result<Flow, Error> {

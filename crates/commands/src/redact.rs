@@ -6,8 +6,9 @@ use wire::args::Args;
 pub const REPLACEMENT: &[u8] = b"(redacted)";
 
 /// Settings whose values are secrets, under all their names.
-const SECRET_SETTINGS: [&[u8]; 7] = [
+const SECRET_SETTINGS: [&[u8]; 8] = [
     b"requirepass",
+    b"users",
     b"masterauth",
     b"masteruser",
     b"primaryauth",
@@ -21,6 +22,9 @@ pub fn is_secret(args: &Args<'_>, index: usize) -> bool {
     let is = |at: usize, word: &[u8]| args.nth(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word));
     if is(0, b"auth") {
         return 0 < index;
+    }
+    if is(0, b"acl") && is(1, b"setuser") {
+        return 2 < index;
     }
     if is(0, b"hello") {
         return (2..index).any(|at| is(at, b"auth") && index <= at + 2);

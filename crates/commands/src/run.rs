@@ -7,6 +7,7 @@
 //! No task hop, no channel, no syscall on this path. Deliberately not here: waiting. What cannot be done at once
 //! (a value to fetch, a disk to sync) is returned to the connection, which can wait.
 
+use crate::acl;
 use crate::call::{Await, Call, Flow};
 use crate::error::Error;
 use crate::exec;
@@ -186,6 +187,9 @@ pub fn run<'e>(
     scratch: &'e mut Scratch,
 ) -> Ran {
     let spec = resolved.spec;
+    if let Err(error) = acl::permit(engine.host, session, resolved, &args) {
+        return not_permitted(session, spec, error, out);
+    }
     if session.transaction.is_some()
         && let Some(ran) = exec::in_transaction(engine, resolved, session, &args, moment, out, scratch)
     {
@@ -255,6 +259,21 @@ pub fn run<'e>(
         session.written = committed.revealed;
     }
     Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, refused }
+}
+
+/// Answers a command that the session's user may not run. What was queued before it will not run either.
+#[cold]
+fn not_permitted(session: &mut Session, spec: &Spec, error: Error, out: &mut Vec<u8>) -> Ran {
+    let is_open = session.transaction.as_ref().is_some_and(|transaction| transaction.is_open());
+    let error = if is_open && spec.scope == Scope::Queued {
+        session.transaction = None;
+        refuse!("EXECABORT Transaction discarded because of: {}", error.reply())
+    } else {
+        session.refused();
+        error
+    };
+    Reply::new(out, session.protocol).error(error.reply());
+    Ran::refused()
 }
 
 /// Whether the journal takes a record made from these arguments. Without this a large value would be found not to fit

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::random::Random;
 use crate::refuse;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::Touches;
 use base::glob::{Case, glob_matches};
 use base::number::parse_u64;
 use base::{PartitionId, TimeMs};
@@ -52,6 +53,7 @@ const ROW: Spec = Spec {
     syntax: "",
     handler: scan,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// The rows, sorted by name.

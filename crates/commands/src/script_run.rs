@@ -11,6 +11,7 @@
 //! Lua states are the thread's: a script runs where its connection does, without a hop. Deliberately not here: which
 //! scripts there are (`script_cache.rs`).
 
+use crate::acl::{self, Context};
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::host::Host;
@@ -247,7 +248,11 @@ enum Refusal {
 
 impl Caller for Within<'_, '_> {
     fn call(&mut self, args: Args<'_>, protocol: Protocol, reply: &mut Vec<u8>) -> Called {
-        let ready = self.resolve(&args).map_err(Refusal::Reply).and_then(|resolved| {
+        let ready = self.resolve(&args).and_then(|resolved| {
+            acl::permit_again(self.call.host, self.call.session, resolved, &args, Context::Script)?;
+            Ok(resolved)
+        });
+        let ready = ready.map_err(Refusal::Reply).and_then(|resolved| {
             self.lock(resolved.spec, &args)?;
             Ok(resolved)
         });
@@ -266,7 +271,7 @@ impl Caller for Within<'_, '_> {
     }
 
     fn permitted(&mut self, args: Args<'_>) -> Option<bool> {
-        run::resolve(&args).is_ok().then_some(true)
+        run::resolve(&args).ok().map(|resolved| acl::may_run(self.call.session, resolved, &args))
     }
 
     fn log(&mut self, level: u8, text: &[u8]) {

@@ -3,11 +3,13 @@
 //! Redis's words mean here: a *save* or an *AOF rewrite* is a checkpoint of every partition; the *append-only file*
 //! is the journal; *replicas* there are none yet.
 
+use crate::acl::Categories;
 use crate::call::{Await, Call, Flow};
 use crate::client::timeout_ms;
 use crate::connection::VERSION;
 use crate::error::Error;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::Touches;
 use base::number::parse_i64;
 
 /// What the rows of server commands have in common.
@@ -24,6 +26,7 @@ pub const ROW: Spec = Spec {
     syntax: "",
     handler: time,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// Flags of administration.
@@ -65,6 +68,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "lastsave",
+        touches: Touches::BY_FLAGS.also_in(Categories::ADMIN),
         flags: ROW.flags.and(Flags::FAST),
         summary: "Returns when the last checkpoint of every partition was finished.",
         handler: lastsave,
@@ -92,6 +96,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "role",
+        touches: Touches::BY_FLAGS.also_in(Categories::ADMIN),
         flags: ROW.flags.and(Flags::FAST).and(Flags::NOSCRIPT),
         since: "2.8.12",
         summary: "Returns the role of the server in replication.",
@@ -126,6 +131,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "wait",
+        touches: Touches::BY_FLAGS.also_in(Categories::CONNECTION),
         arity: Arity::Exactly(3),
         flags: Flags::BLOCKING,
         since: "3.0.0",
@@ -136,6 +142,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "waitaof",
+        touches: Touches::BY_FLAGS.also_in(Categories::CONNECTION),
         arity: Arity::Exactly(4),
         flags: Flags::BLOCKING,
         since: "7.2.0",

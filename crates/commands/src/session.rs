@@ -2,6 +2,7 @@
 //!
 //! Deliberately not here: its socket, buffers and statistics, which the server keeps.
 
+use crate::acl::{Account, Users};
 use crate::error::Error;
 use crate::exec;
 use crate::script_run::Located;
@@ -81,6 +82,8 @@ pub struct Session {
     pub lib_name: Vec<u8>,
     /// CLIENT SETINFO LIB-VER.
     pub lib_version: Vec<u8>,
+    /// Who is logged in, or will have to.
+    pub user: Arc<Account>,
     /// Whether AUTH was passed, or none is asked for.
     pub is_authenticated: bool,
     /// CLIENT NO-EVICT.
@@ -117,7 +120,7 @@ pub struct Session {
 
 impl Session {
     /// A connection that has just been accepted.
-    pub fn new(id: u64, is_authenticated: bool) -> Self {
+    pub fn new(id: u64, users: &Users) -> Self {
         Session {
             id,
             db: DbId(0),
@@ -125,7 +128,8 @@ impl Session {
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_version: Vec::new(),
-            is_authenticated,
+            user: Arc::clone(users.default()),
+            is_authenticated: users.default_is_open(),
             no_evict: false,
             no_touch: false,
             imports: false,
@@ -144,14 +148,14 @@ impl Session {
         }
     }
 
-    /// Back to how the connection was accepted (RESET); `is_authenticated` says whether a password is needed.
-    pub fn reset(&mut self, is_authenticated: bool) {
+    /// Back to how the connection was accepted (RESET).
+    pub fn reset(&mut self, users: &Users) {
         *self = Session {
             written: self.written,
             revealed: self.revealed,
             lib_name: std::mem::take(&mut self.lib_name),
             lib_version: std::mem::take(&mut self.lib_version),
-            ..Session::new(self.id, is_authenticated)
+            ..Session::new(self.id, users)
         };
     }
 
@@ -237,7 +241,7 @@ mod tests {
 
     #[test]
     fn skip_silences_one_command_and_off_all_until_on() {
-        let mut session = Session::new(1, true);
+        let mut session = Session::new(1, &Users::new(b""));
         assert!(run(&mut session, None));
         run(&mut session, Some(ReplyMode::SkipNext));
         assert!(!run(&mut session, None));

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::hashes::notify_if_gone;
 use crate::scan::{ScanOptions, Walked, cursor, reply_scanned};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use keyspace::Event;
 use keyspace::set::Set;
 use smallvec::SmallVec;
@@ -28,6 +29,7 @@ pub(crate) const READ: Spec = Spec {
     syntax: "key",
     handler: count,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const WRITE: Spec = Spec {
@@ -42,14 +44,22 @@ const WRITE: Spec = Spec {
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "sadd",
+        touches: Touches::keys(&[KeyUse::RW_INSERT]),
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         summary: "Adds members to a set and returns how many of them are new.",
         handler: add,
         ..WRITE
     },
-    Spec { name: "scard", summary: "Returns the number of members of a set.", handler: count, ..READ },
+    Spec {
+        name: "scard",
+        touches: Touches::keys(&[KeyUse::RO]),
+        summary: "Returns the number of members of a set.",
+        handler: count,
+        ..READ
+    },
     Spec {
         name: "sismember",
+        touches: Touches::keys(&[KeyUse::RO]),
         arity: Arity::Exactly(3),
         summary: "Tells whether a set has a member.",
         syntax: "key member",
@@ -76,6 +86,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "smove",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE, KeyUse::RW_INSERT]),
         arity: Arity::Exactly(4),
         keys: Keys::TWO,
         complexity: "O(1)",
@@ -86,6 +97,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "srem",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         summary: "Removes members of a set, and the key with the last one; returns how many there were.",
         handler: remove,
         ..WRITE

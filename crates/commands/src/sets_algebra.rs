@@ -10,6 +10,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::sets::READ;
 use crate::spec::{Arity, Flags, Keys, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::codec::{put_bytes, put_varint};
 use keyspace::set::{Member, Set};
 use keyspace::{Event, Kind};
@@ -44,6 +45,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "sdiffstore",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE, KeyUse::RO_ACCESS]),
         summary: "Stores the members of the first set that no other has.",
         handler: |call| store_made(call, each_of_difference, "sdiffstore"),
         ..STORE
@@ -69,6 +71,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "sinterstore",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE, KeyUse::RO_ACCESS]),
         complexity: "O(N*M) for N members in the smallest of M sets",
         summary: "Stores the members that all sets have.",
         handler: |call| store_made(call, each_of_intersection, "sinterstore"),
@@ -82,6 +85,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "sunionstore",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE, KeyUse::RO_ACCESS]),
         summary: "Stores the members that any of the sets has.",
         handler: |call| store_made(call, each_of_union, "sunionstore"),
         ..STORE

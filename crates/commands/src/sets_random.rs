@@ -11,6 +11,7 @@ use crate::random::{LISTED_RATIO_MAX, Random, shuffle_first};
 use crate::refuse;
 use crate::sets::READ;
 use crate::spec::{Arity, Flags, Spec};
+use crate::touches::{KeyUse, Touches};
 use keyspace::Event;
 use keyspace::set::{Member, Set, SetForm};
 use smallvec::SmallVec;
@@ -25,6 +26,7 @@ const TAKEN_BYTES_MAX: usize = 1 << 30;
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "spop",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         arity: Arity::AtLeast(2),
         flags: Flags::WRITE.and(Flags::FAST),
         complexity: "O(N) for N members returned",

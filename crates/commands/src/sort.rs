@@ -8,10 +8,12 @@
 //!
 //! Source: behaviour of Redis 7.0 and Valkey 9.1 `sort.c`.
 
+use crate::acl::{Categories, may_read_any_key};
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::hashes::live_field;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use keyspace::list::{End, List};
 use keyspace::set::Set;
 use keyspace::sorted_set::SortedSet;
@@ -23,6 +25,7 @@ const STORED_BYTES_MAX: usize = 1 << 30;
 
 const ROW: Spec = Spec {
     name: "sort",
+    touches: Touches::keys(&[KeyUse::RO_ACCESS, KeyUse::OW_UPDATE]).also_in(Categories::OF_COLLECTIONS),
     arity: Arity::AtLeast(2),
     flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS).and(Flags::DANGEROUS),
     keys: Keys::OneAndBehind { words: &["STORE"], from: 2, options: &[("LIMIT", 2), ("BY", 1), ("GET", 1)] },
@@ -42,6 +45,7 @@ pub static COMMANDS: &[Spec] = &[
     ROW,
     Spec {
         name: "sort_ro",
+        touches: Touches::keys(&[KeyUse::RO_ACCESS]).also_in(Categories::OF_COLLECTIONS),
         flags: Flags::READONLY.and(Flags::MOVABLEKEYS).and(Flags::DANGEROUS),
         keys: Keys::ONE,
         since: "7.0.0",
@@ -84,6 +88,11 @@ impl<'a> Pattern<'a> {
             }
             _ => Pattern::Key { before, after },
         }
+    }
+
+    /// Whether it reads keys, which may be any.
+    fn looks_up(self) -> bool {
+        matches!(self, Pattern::Key { .. } | Pattern::Field { .. })
     }
 
     /// The value that belongs to `element`, if there is one of the right type.
@@ -150,10 +159,18 @@ impl<'a> Options<'a> {
                 options.target = Some(call.arg(index));
             } else if call.is_word(index, "BY") && left >= 1 {
                 index += 1;
-                options.by = Some(Pattern::of(call.arg(index)));
+                let pattern = Pattern::of(call.arg(index));
+                if pattern.looks_up() && !may_read_any_key(call) {
+                    return Err(Error::text("ERR BY option of SORT denied due to insufficient ACL permissions."));
+                }
+                options.by = Some(pattern);
             } else if call.is_word(index, "GET") && left >= 1 {
                 index += 1;
-                options.get.push(Pattern::of(call.arg(index)));
+                let pattern = Pattern::of(call.arg(index));
+                if pattern.looks_up() && !may_read_any_key(call) {
+                    return Err(Error::text("ERR GET option of SORT denied due to insufficient ACL permissions."));
+                }
+                options.get.push(pattern);
             } else {
                 return Err(Error::Syntax);
             }

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::hashes::notify_if_gone;
 use crate::refuse;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::number::parse_f64;
 use foldhash::fast::FixedState;
 use keyspace::Event;
@@ -33,6 +34,7 @@ pub(crate) const READ: Spec = Spec {
     syntax: "key member",
     handler: score,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const WRITE: Spec = Spec { flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), ..READ };
@@ -48,6 +50,7 @@ const RANK: Spec = Spec {
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "zadd",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::AtLeast(4),
         complexity: "O(log N) for each member, N members in the set",
         summary: "Sets scores of members of a sorted set and returns how many members are new.",
@@ -57,6 +60,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zcard",
+        touches: Touches::keys(&[KeyUse::RO]),
         arity: Arity::Exactly(2),
         summary: "Returns the number of members of a sorted set.",
         syntax: "key",
@@ -90,6 +94,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zrem",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         arity: Arity::AtLeast(3),
         flags: Flags::WRITE.and(Flags::FAST),
         complexity: "O(log N) for each member, N members in the set",

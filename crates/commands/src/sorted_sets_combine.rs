@@ -11,6 +11,7 @@ use crate::refuse;
 use crate::sorted_sets::READ;
 use crate::sorted_sets_range::{reply_members, store};
 use crate::spec::{Arity, Flags, Keys, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::number::{parse_f64, parse_i64};
 use foldhash::fast::FixedState;
 use keyspace::entry::Stored;
@@ -50,6 +51,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zdiffstore",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE, KeyUse::RO_ACCESS]),
         since: "6.2.0",
         complexity: DIFF_COST,
         summary: "Stores the members of the first sorted set that are in none of the others; returns how many.",
@@ -76,6 +78,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zinterstore",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE, KeyUse::RO_ACCESS]),
         complexity: INTER_COST,
         summary: "Stores the members that are in all of several sorted sets, with scores from all; returns how many.",
         syntax: "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>]",
@@ -92,6 +95,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zunionstore",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE, KeyUse::RO_ACCESS]),
         complexity: UNION_COST,
         summary: "Stores the members that are in any of several sorted sets, with scores from all; returns how many.",
         syntax: "destination numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>]",

@@ -10,6 +10,7 @@ use crate::hashes::notify_if_gone;
 use crate::sorted_sets::READ;
 use crate::sorted_sets_range::Gathered;
 use crate::spec::{Arity, Flags, Keys, Spec};
+use crate::touches::{KeyUse, Touches};
 use base::number::parse_i64;
 use keyspace::Event;
 use keyspace::sorted_set::{Direction, Scored, SortedSet};
@@ -29,6 +30,7 @@ const POP: Spec = Spec {
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "zmpop",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         arity: Arity::AtLeast(4),
         flags: Flags::WRITE,
         keys: Keys::Counted { count_at: 1, also: 0, step: 1 },
@@ -40,12 +42,14 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zpopmax",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         summary: "Removes and returns the members of a sorted set with the highest scores.",
         handler: |call| pop(call, Direction::Descending),
         ..POP
     },
     Spec {
         name: "zpopmin",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         summary: "Removes and returns the members of a sorted set with the lowest scores.",
         handler: |call| pop(call, Direction::Ascending),
         ..POP

@@ -10,6 +10,7 @@ use crate::hashes::notify_if_gone;
 use crate::sorted_sets::READ;
 use crate::sorted_sets_bounds::{Bounds, By, Limit};
 use crate::spec::{Arity, Flags, Keys, Spec};
+use crate::touches::{KeyUse, Touches};
 use keyspace::sorted_set::{Direction, Scored, encode_image};
 use keyspace::{Event, Kind};
 use wire::reply::{Protocol, Reply};
@@ -75,6 +76,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zrangestore",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE, KeyUse::RO_ACCESS]),
         arity: Arity::AtLeast(5),
         flags: Flags::WRITE.and(Flags::DENYOOM),
         keys: Keys::TWO,
@@ -87,6 +89,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zremrangebylex",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         since: "2.8.9",
         summary: "Removes members of a sorted set of equal scores that lie within bounds; returns how many.",
         handler: |call| remove(call, By::Member, "zremrangebylex"),
@@ -94,6 +97,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zremrangebyrank",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         since: "2.0.0",
         summary: "Removes members of a sorted set from one rank to another; returns how many.",
         syntax: "key start stop",
@@ -102,6 +106,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "zremrangebyscore",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         summary: "Removes members of a sorted set with scores within bounds; returns how many.",
         handler: |call| remove(call, By::Score, "zremrangebyscore"),
         ..REMOVE

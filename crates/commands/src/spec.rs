@@ -2,6 +2,7 @@
 //! routes and the reference are computed from rows; nothing about a command is stated anywhere else.
 
 use crate::call::Handler;
+use crate::touches::{KeyUse, Touches};
 use base::number::parse_u64;
 use wire::args::Args;
 
@@ -156,7 +157,7 @@ pub enum Keys {
     After {
         /// The word, in upper case.
         word: &'static str,
-        /// The first argument that may be it.
+        /// Where it mostly is, as COMMAND tells it.
         from: u8,
         /// Options, in upper case, and how many arguments belong to each: none of these is the word.
         options: &'static [(&'static str, u8)],
@@ -331,4 +332,22 @@ pub struct Spec {
     pub handler: Handler,
     /// Its subcommands, sorted by name.
     pub subcommands: &'static [Spec],
+    /// What it does with its keys, its channels and its databases.
+    pub touches: Touches,
+}
+
+impl Spec {
+    /// Calls `each` with the position of every key among the arguments and what is done with it.
+    pub fn each_key_use(&self, args: &Args<'_>, mut each: impl FnMut(usize, KeyUse)) {
+        let mut ordinal = 0;
+        self.keys.each(args, |position| {
+            each(position, self.touches.keys.of_key(ordinal, args, self.key_use_by_flags()));
+            ordinal += 1;
+        });
+    }
+
+    /// What is done with keys of which only the flags tell.
+    pub fn key_use_by_flags(&self) -> KeyUse {
+        if self.flags.has(Flags::READONLY) { KeyUse::RO_ACCESS } else { KeyUse::RW_ACCESS_UPDATE }
+    }
 }

@@ -11,6 +11,7 @@ use crate::spec::{Arity, Spec};
 use crate::stream_groups::{CONSUMER_CREATED, no_group};
 use crate::stream_ids::{parse_id, parse_start, write_entry, write_id};
 use crate::streams::WRITE;
+use crate::touches::{KeyUse, Touches};
 use base::TimeMs;
 use keyspace::effect::stream::{Held, Reading};
 use keyspace::events::Event;
@@ -29,6 +30,7 @@ const COUNT_MAX: i64 = i64::MAX / 16;
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "xautoclaim",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         arity: Arity::AtLeast(6),
         since: "6.2.0",
         complexity: "O(1) if COUNT is small",
@@ -39,6 +41,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "xclaim",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::AtLeast(6),
         complexity: "O(log(N)) for each id, where N is the number of pending entries",
         summary: "Hands pending entries to a consumer by their ids.",

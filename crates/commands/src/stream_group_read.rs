@@ -13,6 +13,7 @@ use crate::stream_groups::CONSUMER_CREATED;
 use crate::stream_ids::{parse_id, write_entry, write_id};
 use crate::streams::WRITE;
 use crate::streams_read::{OPTIONS, ReadOptions, Wanted};
+use crate::touches::{KeyUse, Touches};
 use crate::waiting::Wait;
 use base::TimeMs;
 use keyspace::Kind;
@@ -24,6 +25,7 @@ use wire::reply::Protocol;
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "xreadgroup",
+    touches: Touches::keys(&[KeyUse::RO_ACCESS]),
     arity: Arity::AtLeast(7),
     flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::MOVABLEKEYS),
     keys: Keys::After { word: "STREAMS", from: 4, options: OPTIONS },

@@ -12,6 +12,7 @@ use crate::refuse;
 use crate::spec::{Arity, Flags, Keys, Scope, Spec};
 use crate::stream_ids::{parse_end, parse_id, parse_id_or_edge, parse_ids, parse_start, write_id};
 use crate::streams::{READ, WRITE};
+use crate::touches::{KeyUse, Touches};
 use base::TimeMs;
 use keyspace::effect::stream::Reading;
 use keyspace::events::Event;
@@ -29,6 +30,7 @@ const SUBCOMMAND: Spec = Spec {
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "xack",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         complexity: "O(log(N)) for each id, where N is the number of pending entries",
         summary: "Acknowledges entries that were delivered to a consumer of a group; returns how many were pending.",
         syntax: "key group id [id ...]",
@@ -48,6 +50,7 @@ pub static COMMANDS: &[Spec] = &[
         subcommands: &[
             Spec {
                 name: "create",
+                touches: Touches::keys(&[KeyUse::RW_INSERT]),
                 arity: Arity::AtLeast(5),
                 flags: Flags::WRITE.and(Flags::DENYOOM),
                 summary: "Makes a consumer group, which will read what comes after an id.",
@@ -57,6 +60,7 @@ pub static COMMANDS: &[Spec] = &[
             },
             Spec {
                 name: "createconsumer",
+                touches: Touches::keys(&[KeyUse::RW_INSERT]),
                 flags: Flags::WRITE.and(Flags::DENYOOM),
                 since: "6.2.0",
                 summary: "Makes a consumer of a group.",
@@ -65,6 +69,7 @@ pub static COMMANDS: &[Spec] = &[
             },
             Spec {
                 name: "delconsumer",
+                touches: Touches::keys(&[KeyUse::RW_DELETE]),
                 complexity: "O(N) for N entries pending with the consumer",
                 summary: "Removes a consumer of a group; returns how many entries were pending with it.",
                 handler: delete_consumer,
@@ -72,6 +77,7 @@ pub static COMMANDS: &[Spec] = &[
             },
             Spec {
                 name: "destroy",
+                touches: Touches::keys(&[KeyUse::RW_DELETE]),
                 arity: Arity::Exactly(4),
                 complexity: "O(N) for N pending entries",
                 summary: "Removes a consumer group.",
@@ -82,6 +88,7 @@ pub static COMMANDS: &[Spec] = &[
             HELP,
             Spec {
                 name: "setid",
+                touches: Touches::keys(&[KeyUse::RW_UPDATE]),
                 arity: Arity::AtLeast(5),
                 summary: "Sets the id after which a consumer group will read.",
                 syntax: "key group <id | $> [ENTRIESREAD entries-read]",

@@ -13,6 +13,7 @@ use crate::refuse;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use crate::stream_ids::write_id;
 use crate::stream_ids::{INVALID_ID, halves, parse_end, parse_half, parse_id, parse_ids, parse_start, write_entries};
+use crate::touches::{KeyUse, Touches};
 use keyspace::events::Event;
 use keyspace::stream::{BlockLimits, Counters, ENTRY_BYTES_MAX, Stream, StreamId, Trim};
 
@@ -29,6 +30,7 @@ pub(crate) const READ: Spec = Spec {
     syntax: "",
     handler: range,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 pub(crate) const WRITE: Spec = Spec { flags: Flags::WRITE.and(Flags::FAST), complexity: "O(1)", ..READ };
@@ -37,6 +39,7 @@ pub(crate) const WRITE: Spec = Spec { flags: Flags::WRITE.and(Flags::FAST), comp
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "xadd",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::AtLeast(5),
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         complexity: "O(1) when adding, O(N) for N entries trimmed",
@@ -48,6 +51,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "xdel",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         arity: Arity::AtLeast(3),
         complexity: "O(log(N)) for each id in a stream of N entries",
         summary: "Removes entries of a stream by their ids; returns how many there were.",
@@ -57,6 +61,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "xlen",
+        touches: Touches::keys(&[KeyUse::RO]),
         arity: Arity::Exactly(2),
         flags: Flags::READONLY.and(Flags::FAST),
         complexity: "O(1)",
@@ -80,6 +85,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "xsetid",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::AtLeast(3),
         flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
         summary: "Sets the last id of a stream, and what it remembers of entries that are gone.",
@@ -89,6 +95,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "xtrim",
+        touches: Touches::keys(&[KeyUse::RW_DELETE]),
         flags: Flags::WRITE,
         complexity: "O(N) for N entries removed",
         summary: "Removes the first entries of a stream down to a length or up to an id; returns how many.",

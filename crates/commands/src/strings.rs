@@ -2,6 +2,7 @@
 //! `lcs.rs`; commands on the bits of strings in `bits.rs`.
 
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use crate::{counters, lcs, strings_read as read, strings_write as write};
 
 const READ: Spec = Spec {
@@ -17,6 +18,7 @@ const READ: Spec = Spec {
     syntax: "key",
     handler: read::get,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 const WRITE: Spec = Spec { flags: Flags::WRITE.and(Flags::DENYOOM), ..READ };
@@ -28,6 +30,7 @@ const SHRINK_FAST: Spec = Spec { flags: Flags::WRITE.and(Flags::FAST), ..READ };
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "append",
+        touches: Touches::keys(&[KeyUse::RW_INSERT]),
         arity: Arity::Exactly(3),
         since: "2.0.0",
         complexity: "O(1) amortized for small appended values",
@@ -52,6 +55,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "delifeq",
+        touches: Touches::keys(&[KeyUse::RM_DELETE]),
         arity: Arity::Exactly(3),
         since: "9.0.0",
         summary: "Delete key if value matches string.",
@@ -68,6 +72,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "getdel",
+        touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         since: "6.2.0",
         summary: "Returns the string value of a key after deleting the key.",
         handler: write::getdel,
@@ -148,6 +153,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "mset",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE]),
         arity: Arity::AtLeast(3),
         flags: WRITE.flags.and(Flags::BLIND),
         keys: Keys::Range { first: 1, last: -1, step: 2 },
@@ -160,6 +166,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "msetex",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE]),
         arity: Arity::AtLeast(4),
         keys: Keys::Counted { count_at: 1, also: 0, step: 2 },
         since: "9.1.0",
@@ -172,6 +179,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "msetnx",
+        touches: Touches::keys(&[KeyUse::OW_INSERT]),
         arity: Arity::AtLeast(3),
         keys: Keys::Range { first: 1, last: -1, step: 2 },
         since: "1.0.1",
@@ -183,6 +191,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "psetex",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE]),
         arity: Arity::Exactly(4),
         flags: WRITE.flags.and(Flags::BLIND),
         since: "2.6.0",
@@ -193,6 +202,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "set",
+        touches: Touches::varying(crate::strings_options::set_use),
         arity: Arity::AtLeast(3),
         flags: WRITE.flags.and(Flags::BLIND),
         summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
@@ -203,6 +213,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "setex",
+        touches: Touches::keys(&[KeyUse::OW_UPDATE]),
         arity: Arity::Exactly(4),
         flags: WRITE.flags.and(Flags::BLIND),
         since: "2.0.0",
@@ -213,6 +224,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "setnx",
+        touches: Touches::keys(&[KeyUse::OW_INSERT]),
         arity: Arity::Exactly(3),
         flags: WRITE_FAST.flags.and(Flags::BLIND),
         summary: "Set the string value of a key only when the key doesn't exist.",
@@ -222,6 +234,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "setrange",
+        touches: Touches::keys(&[KeyUse::RW_UPDATE]),
         arity: Arity::Exactly(4),
         since: "2.2.0",
         complexity: "O(M) where M is the length of the value argument, plus what the string grows by",
@@ -232,6 +245,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "strlen",
+        touches: Touches::keys(&[KeyUse::RO]),
         since: "2.2.0",
         summary: "Returns the length of a string value.",
         handler: read::strlen,

@@ -5,9 +5,16 @@
 
 use crate::error::Error;
 use crate::refuse;
+use crate::touches::KeyUse;
 use base::TimeMs;
 use base::number::{parse_i64, parse_u64};
 use wire::args::Args;
+
+/// What SET does with its key: with GET among the options it tells the old value.
+pub(crate) fn set_use(args: &Args<'_>) -> KeyUse {
+    let gets = args.skip(3.min(args.count())).iter().any(|arg| arg.eq_ignore_ascii_case(b"GET"));
+    if gets { KeyUse::RW_ACCESS_UPDATE } else { KeyUse::OW_UPDATE }
+}
 
 /// Longest option word.
 const WORD_BYTES_MAX: usize = 8;

@@ -13,8 +13,9 @@
 //! Invariant: an aborted transaction holds no commands.
 
 use crate::run::Resolved;
-use crate::spec::Flags;
-use base::DbId;
+use crate::spec::{Flags, Group};
+use base::number::parse_i64;
+use base::{DB_COUNT, DbId};
 use keyspace::watching::Witness;
 use keyspace::{KeyState, Tx};
 use std::collections::HashMap;
@@ -55,6 +56,8 @@ pub struct Transaction {
     args: ArgsQueue,
     /// The flags of all queued commands together.
     flags: Flags,
+    /// The database that the last queued SELECT names.
+    selected: Option<DbId>,
     watched: HashMap<(DbId, Vec<u8>), Watched>,
     /// What its keys need was fetched once already.
     pub(crate) is_fetched: bool,
@@ -67,6 +70,7 @@ impl Transaction {
             commands: Vec::new(),
             args: ArgsQueue::default(),
             flags: Flags::NONE,
+            selected: None,
             watched: HashMap::new(),
             is_fetched: false,
         }
@@ -112,6 +116,9 @@ impl Transaction {
             self.commands.push(resolved);
             self.args.push(args.iter());
             self.flags = self.flags | resolved.spec.flags;
+            if resolved.spec.group == Group::Connection && resolved.spec.name == "select" {
+                self.selected = selected_by(args).or(self.selected);
+            }
         }
     }
 
@@ -123,6 +130,11 @@ impl Transaction {
     /// The watched keys.
     pub(crate) fn watched(&self) -> impl Iterator<Item = (DbId, &[u8], &Watched)> {
         self.watched.iter().map(|((db, key), watched)| (*db, &key[..], watched))
+    }
+
+    /// The database in which the next queued command will run; `None` for the one selected now.
+    pub(crate) fn selected(&self) -> Option<DbId> {
+        self.selected
     }
 
     /// The flags of all queued commands together.
@@ -152,4 +164,10 @@ impl Transaction {
             _ => *transaction = None,
         }
     }
+}
+
+/// The database that a SELECT names.
+pub(crate) fn selected_by(args: &Args<'_>) -> Option<DbId> {
+    let number = args.nth(1).and_then(parse_i64).and_then(|number| u8::try_from(number).ok());
+    number.filter(|number| usize::from(*number) < DB_COUNT).map(DbId)
 }

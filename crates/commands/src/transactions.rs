@@ -7,6 +7,7 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
+use crate::touches::{KeyUse, Touches};
 use crate::transaction::Transaction;
 
 const ROW: Spec = Spec {
@@ -22,6 +23,7 @@ const ROW: Spec = Spec {
     syntax: "",
     handler: unwatch,
     subcommands: &[],
+    touches: Touches::BY_FLAGS,
 };
 
 /// The rows, sorted by name.
@@ -61,6 +63,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec { name: "unwatch", flags: ROW.flags.and(Flags::RUNS_WHEN_BUSY), summary: "Forgets the watched keys.", ..ROW },
     Spec {
         name: "watch",
+        touches: Touches::keys(&[KeyUse::RO]),
         arity: Arity::AtLeast(2),
         flags: ROW.flags.and(Flags::NO_MULTI),
         keys: Keys::ALL,

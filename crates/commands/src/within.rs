@@ -13,7 +13,9 @@
 //! Invariant: a command that runs here runs once. What it needs and was not fetched ahead is read on the spot.
 #![expect(unsafe_code, reason = "a call lends itself to one with shorter-lived arguments")]
 
+use crate::acl::{self, Context};
 use crate::call::{Call, Flow};
+use crate::error::Error;
 use crate::refuse;
 use crate::run::{Resolved, remember};
 use crate::spec::Flags;
@@ -88,7 +90,7 @@ impl<'c> Call<'c> {
         let outcome = if is_too_much {
             Err(refuse!("ERR the transaction has changed {BATCH_BYTES_MAX} bytes, which is all that one may"))
         } else {
-            (spec.handler)(self)
+            self.permit(resolved, origin).and_then(|()| (spec.handler)(self))
         };
         let (flow, is_refused) = match outcome {
             Ok(Flow::Close) => (Flow::Close, false),
@@ -112,6 +114,15 @@ impl<'c> Call<'c> {
         let (db, reply) = (self.session.db, self.reply.since(start));
         self.observer.ran(&Inner { resolved, args, db, reply, is_refused, origin });
         Stepped { flow, is_refused }
+    }
+
+    /// Whether the user may still run what was queued. A script's commands were checked before their keys were locked.
+    #[inline]
+    fn permit(&self, resolved: Resolved, origin: Origin) -> Result<(), Error> {
+        match origin {
+            Origin::Queue => acl::permit_again(self.host, self.session, resolved, &self.args, Context::Multi),
+            Origin::Client | Origin::Script => Ok(()),
+        }
     }
 
     /// As [`Call::step`] for a command that a script calls: its arguments live only as long as it runs, and its reply

@@ -20,7 +20,7 @@
 mod harness;
 
 use commands::waiting::{Outcome, Waiter};
-use commands::{Await, Flow, Session};
+use commands::{Await, Flow, Host, Session};
 use harness::{Answer, Node, render};
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,7 +62,8 @@ impl Run {
 
     fn connect(&mut self, name: &str) {
         let id = self.sessions.len() as u64 + 1;
-        self.sessions.entry(name.to_owned()).or_insert_with(|| Node::connect(id));
+        let users = self.node.host.users();
+        self.sessions.entry(name.to_owned()).or_insert_with(|| Session::new(id, users));
         name.clone_into(&mut self.current);
     }
 

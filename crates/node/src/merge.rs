@@ -59,7 +59,8 @@ impl Node {
         }
         let live_of = |id: SegmentId| live.get(&id.0).copied().unwrap_or(0);
         let before_tail = segments.iter().filter(|segment| segment.sealed && segment.id < first_tail);
-        let (empty, others): (Vec<&SegmentInfo>, Vec<&SegmentInfo>) = before_tail.partition(|segment| live_of(segment.id) == 0);
+        let (empty, others): (Vec<&SegmentInfo>, Vec<&SegmentInfo>) =
+            before_tail.partition(|segment| live_of(segment.id) == 0);
         if self.checkpoint_tail_bytes() <= empty.iter().map(|segment| segment.bytes).sum::<u64>() {
             return true;
         }

@@ -201,6 +201,7 @@ fn flag(row: &'static Setting) -> Arg {
         Kind::Bytes { .. } | Kind::BytesOrPercent => arg.value_name("BYTES"),
         Kind::Path => arg.value_name("DIR"),
         Kind::Text => arg.value_name("TEXT"),
+        Kind::Lines(_) => arg.value_name("LINES"),
     }
 }
 

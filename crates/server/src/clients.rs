@@ -60,6 +60,7 @@ enum Waiting {
 /// What CLIENT and HELLO changed.
 #[derive(Clone, Debug)]
 struct Modes {
+    user: Vec<u8>,
     name: Vec<u8>,
     lib_name: Vec<u8>,
     lib_version: Vec<u8>,
@@ -74,8 +75,27 @@ struct Modes {
 }
 
 impl Modes {
+    /// Of a connection that has just been accepted.
+    fn fresh() -> Self {
+        Modes {
+            user: b"default".to_vec(),
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_version: Vec::new(),
+            db: DbId(0),
+            protocol: Protocol::Resp2,
+            no_evict: false,
+            no_touch: false,
+            imports: false,
+            readonly: false,
+            redirects: false,
+            monitors: false,
+        }
+    }
+
     fn of(session: &Session) -> Self {
         Modes {
+            user: session.user.name().to_vec(),
             name: session.name.clone(),
             lib_name: session.lib_name.clone(),
             lib_version: session.lib_version.clone(),
@@ -339,6 +359,7 @@ impl Client {
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             command_count: self.command_count.load(Ordering::Relaxed),
+            user: modes.user,
             name: modes.name,
             lib_name: modes.lib_name,
             lib_version: modes.lib_version,
@@ -540,7 +561,7 @@ impl ClientRegistry {
             killed: AtomicBool::new(false),
             unblocked: Mutex::new(None),
             waker: Mutex::new(None),
-            modes: Mutex::new(Modes::of(&Session::new(id, false))),
+            modes: Mutex::new(Modes::fresh()),
             is_resp3: AtomicBool::new(false),
             is_subscriber: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
@@ -750,7 +771,7 @@ mod tests {
     fn a_view_shows_what_the_session_changed() {
         let registry = ClientRegistry::new();
         let client = connect(&registry, 9);
-        let mut session = Session::new(client.id(), true);
+        let mut session = Session::new(client.id(), &commands::acl::Users::new(b""));
         assert_eq!(registry.view(1).map(|view| view.flags), Some("N".to_owned()));
         session.name = b"worker".to_vec();
         session.db = DbId(3);

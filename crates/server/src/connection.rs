@@ -135,7 +135,7 @@ enum Pass {
 impl<S: Stream> Connection<S> {
     /// A connection that was just accepted.
     pub fn new(server: Arc<Server>, client: Arc<Client>, stream: S) -> Self {
-        let session = Session::new(client.id(), !server.needs_password());
+        let session = Session::new(client.id(), server.host().users());
         let timer = server.statistics.timer();
         Connection {
             server,

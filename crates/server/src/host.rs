@@ -3,16 +3,21 @@
 //! Deliberately not here: INFO's text (`info.rs`), counting (`statistics.rs`), connections (`clients.rs`).
 
 use crate::clients::{self, ClientRegistry};
-use crate::config::Settings;
+use crate::config::{SettingId, Settings, replace_file};
 use crate::distribution::cumulative_us;
 use crate::info;
 use crate::process;
 use crate::statistics::Statistics;
+use crate::users;
 use base::{DB_COUNT, DbId, TimeMs};
+use commands::acl::Users;
 use commands::channels::{Channels, Receiver};
-use commands::host::{Clients, CommandLog, Host, Latency, LatencyEvent, LatencyHistogram, LogKind, Memory};
+use commands::host::{
+    Clients, CommandLog, Host, Latency, LatencyEvent, LatencyHistogram, LogKind, Memory, UsersFileKept,
+};
 use commands::tracking::Tracking;
 use commands::{Scripts, Surroundings};
+use env::{Entropy, RealEntropy};
 use node::Node;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -21,9 +26,6 @@ use std::time::Duration;
 use tokio::runtime::RuntimeFlavor;
 
 pub use crate::node_metrics::NodeMetrics;
-
-/// The one user there is.
-const USER: &[u8] = b"default";
 
 /// Keys of one database. Those that have ended are not counted, removed or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +62,7 @@ pub struct ServerHost {
     pub(crate) clients: Arc<ClientRegistry>,
     pub(crate) statistics: Arc<Statistics>,
     pub(crate) scripts: Arc<Scripts>,
+    pub(crate) users: Arc<Users>,
     pub(crate) run_id: String,
     pub(crate) rates: info::Rates,
     baseline: Mutex<NodeCounts>,
@@ -72,13 +75,32 @@ impl ServerHost {
         settings: Arc<Settings>,
         clients: Arc<ClientRegistry>,
         statistics: Arc<Statistics>,
+        users: Users,
     ) -> Self {
         let run_id = format!("{:016x}{:016x}{:08x}", node.random(), node.random(), node.random() as u32);
         // Opening the data directory counts what ended while the journal is replayed: that is not this run's.
         let baseline = Mutex::new(node_counts(&node));
         let scripts = Arc::new(Scripts::default());
         scripts.surround(Box::new(Process { node: Arc::clone(&node), settings: Arc::clone(&settings) }));
-        ServerHost { node, settings, clients, statistics, scripts, run_id, rates: info::Rates::default(), baseline }
+        let users = Arc::new(users);
+        let weak = Arc::downgrade(&users);
+        settings.on_change(SettingId::of("requirepass"), move |value| {
+            if let Some(users) = weak.upgrade() {
+                users.set_default_password(value.text.as_bytes());
+            }
+            Ok(())
+        });
+        ServerHost {
+            node,
+            settings,
+            clients,
+            statistics,
+            scripts,
+            users,
+            run_id,
+            rates: info::Rates::default(),
+            baseline,
+        }
     }
 
     /// What each database holds. Cost: a lock per partition.
@@ -164,20 +186,25 @@ pub fn dbs(node: &Node) -> [DbFigures; DB_COUNT] {
     dbs
 }
 
-/// Whether two texts are the same, in a time that tells nothing of where they differ.
-fn is_same_secret(left: &[u8], right: &[u8]) -> bool {
-    let difference = left.iter().zip(right).fold(0, |difference, (l, r)| difference | (l ^ r));
-    left.len() == right.len() && std::hint::black_box(difference) == 0
-}
-
 impl Host for ServerHost {
-    fn authenticate(&self, user: &[u8], password: &[u8]) -> bool {
-        let wanted = self.settings.password();
-        user == USER && wanted.is_none_or(|wanted| is_same_secret(wanted.as_bytes(), password))
+    fn users(&self) -> &Users {
+        &self.users
     }
 
-    fn needs_password(&self) -> bool {
-        self.settings.password().is_some()
+    fn read_users_file(&self) -> Result<String, String> {
+        users::read(&self.settings.text(SettingId::of("aclfile")))
+    }
+
+    fn write_users_file(&self, text: &[u8]) -> Result<(), UsersFileKept> {
+        let path = self.settings.text(SettingId::of("aclfile"));
+        replace_file(path.as_ref(), text).map_err(|error| {
+            tracing::warn!(%error, path, "the users could not be saved");
+            UsersFileKept
+        })
+    }
+
+    fn fill_secret(&self, out: &mut [u8]) {
+        RealEntropy.fill(out).expect("the kernel has random bytes");
     }
 
     fn scripts(&self) -> &Arc<Scripts> {
@@ -222,6 +249,10 @@ impl Host for ServerHost {
     }
 
     fn rewrite_settings(&self) -> Result<(), String> {
+        if self.settings.text(SettingId::of("aclfile")).is_empty() {
+            let password = self.settings.password().unwrap_or_default();
+            self.settings.note(SettingId::of("users"), users::as_setting(&self.users, &password));
+        }
         self.settings.rewrite().map_err(|refusal| refusal.to_string())
     }
 
@@ -229,6 +260,7 @@ impl Host for ServerHost {
         *self.baseline.lock() = node_counts(&self.node);
         self.statistics.reset();
         self.scripts.reset_statistics();
+        self.users.reset_counts();
     }
 
     fn info(&self, sections: &[&[u8]], out: &mut Vec<u8>) {
@@ -316,7 +348,7 @@ mod tests {
     use commands::run::{Engine, Scratch, resolve, run};
     use commands::within::Origin;
     use commands::{Session, table};
-    use env::{RealClock, RealDisk, RealEntropy};
+    use env::{RealClock, RealDisk};
     use node::{MemoryLimit, MemoryPolicy, Options};
     use wire::args::Ranges;
     use wire::request::{Limits, Login, RequestParser};
@@ -341,7 +373,7 @@ mod tests {
         let node = Node::open(disk, Arc::new(RealClock::new()), &RealEntropy, options, &()).expect("an empty folder");
         let settings = Arc::new(load(Inputs::default()).expect("defaults are sound").settings);
         let statistics = Arc::new(Statistics::new(&settings));
-        ServerHost::new(Arc::new(node), settings, Arc::new(ClientRegistry::new()), statistics)
+        ServerHost::new(Arc::new(node), settings, Arc::new(ClientRegistry::new()), statistics, Users::new(b""))
     }
 
     fn command(host: &ServerHost, session: &mut Session, line: &str) -> String {
@@ -378,7 +410,7 @@ mod tests {
     #[test]
     fn info_tells_what_the_node_holds_and_what_was_read_until_a_reset() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (host, mut session) = (host(dir.path()), Session::new(1, true));
+        let (host, mut session) = (host(dir.path()), Session::new(1, &Users::new(b"")));
         for line in ["set a 1", "set b 2 ex 100", "get a", "get nokey", "select 3", "set c 3"] {
             command(&host, &mut session, line);
         }
@@ -396,7 +428,7 @@ mod tests {
     #[test]
     fn changes_are_counted_until_a_checkpoint_has_them() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (host, mut session) = (host(dir.path()), Session::new(1, true));
+        let (host, mut session) = (host(dir.path()), Session::new(1, &Users::new(b"")));
         let changes = |count: u64| format!("rdb_changes_since_last_save:{count}\r\n");
         for line in ["set a 1", "get a", "setbit b 0 1", "setbit b 0 1", "mset a 2", "del nokey"] {
             command(&host, &mut session, line);
@@ -425,22 +457,25 @@ mod tests {
     #[test]
     fn a_password_is_asked_for_once_there_is_one() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (host, mut session) = (host(dir.path()), Session::new(1, true));
-        assert!(!host.needs_password());
-        assert!(host.authenticate(b"default", b"anything"));
+        let (host, mut session) = (host(dir.path()), Session::new(1, &Users::new(b"")));
+        assert!(host.users().default_is_open());
+        assert_eq!(command(&host, &mut session, "auth default anything"), "+OK\r\n");
         assert_eq!(command(&host, &mut session, "config set requirepass hush"), "+OK\r\n");
-        assert!(host.needs_password());
-        assert!(host.authenticate(b"default", b"hush"));
-        assert!(!host.authenticate(b"default", b"hus"));
-        assert!(!host.authenticate(b"somebody", b"hush"));
-        assert_eq!(command(&host, &mut Session::new(2, false), "get a"), "-NOAUTH Authentication required.\r\n");
+        assert_eq!(command(&host, &mut session, "get a"), "$-1\r\n", "who is logged in stays so");
+        let mut other = Session::new(2, host.users());
+        assert_eq!(command(&host, &mut other, "get a"), "-NOAUTH Authentication required.\r\n");
+        assert!(command(&host, &mut other, "auth hus").starts_with("-WRONGPASS"));
+        assert!(command(&host, &mut other, "auth somebody hush").starts_with("-WRONGPASS"));
+        assert_eq!(command(&host, &mut other, "auth hush"), "+OK\r\n");
+        assert_eq!(command(&host, &mut other, "get a"), "$-1\r\n");
+        assert!(info(&host, "stats").contains("acl_access_denied_auth:2\r\n"));
         assert!(command(&host, &mut session, "config set a b").starts_with("-ERR Unknown option"));
     }
 
     #[test]
     fn calls_show_in_histograms_and_statistics() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (host, mut session) = (host(dir.path()), Session::new(1, true));
+        let (host, mut session) = (host(dir.path()), Session::new(1, &Users::new(b"")));
         let number = table::number_of_name(b"get").expect("there is GET");
         assert_eq!(host.histogram(number), None);
         for _ in 0..3 {
@@ -451,14 +486,5 @@ mod tests {
         assert!(info(&host, "commandstats").contains("cmdstat_get:calls=3,usec="));
         assert!(info(&host, "latencystats").contains("latency_percentiles_usec_get:p50="));
         assert!(info(&host, "stats").contains("total_commands_processed:3\r\n"));
-    }
-
-    #[test]
-    fn secrets_are_the_same_only_when_they_are() {
-        assert!(is_same_secret(b"", b""));
-        assert!(is_same_secret(b"abc", b"abc"));
-        for other in [&b"abd"[..], b"ab", b"abcd", b""] {
-            assert!(!is_same_secret(b"abc", other));
-        }
     }
 }

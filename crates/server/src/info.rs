@@ -235,6 +235,7 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
     let (host, totals) = (facts.host, &facts.totals);
     let (clients, node) = (host.clients.totals(), host.node_counts());
     let tracking = host.clients.tracking().totals();
+    let denied = host.users.counts();
     let now = Flow { commands: totals.calls(), received: clients.received_bytes, sent: clients.sent_bytes };
     let rates = host.rates.at(Instant::now(), now);
     fields! { out,
@@ -271,6 +272,11 @@ fn stats(facts: &Facts<'_>, out: &mut String) {
         "total_error_replies": totals.counter(Counter::Errors),
         "client_query_buffer_limit_disconnections": totals.counter(Counter::QueryLimitReached),
         "client_output_buffer_limit_disconnections": totals.counter(Counter::OutputLimitReached),
+        "acl_access_denied_auth": denied.auth,
+        "acl_access_denied_cmd": denied.command,
+        "acl_access_denied_key": denied.key,
+        "acl_access_denied_channel": denied.channel,
+        "acl_access_denied_db": denied.database,
     }
 }
 

@@ -25,3 +25,4 @@ pub mod serve;
 pub mod size;
 pub mod slow_log;
 pub mod statistics;
+pub mod users;

@@ -16,8 +16,10 @@ use crate::listener;
 use crate::logging;
 use crate::metrics::MetricsSource;
 use crate::statistics::Statistics;
+use crate::users;
 use commands::Host;
 use commands::Scripts;
+use commands::acl::Users;
 use commands::run::{Engine, Moment, Scratch};
 use commands::waiting;
 use env::{Disk, RealClock, RealDisk, RealEntropy};
@@ -82,11 +84,6 @@ impl Server {
     /// The node as commands see it.
     pub fn host(&self) -> &dyn Host {
         &self.host
-    }
-
-    /// Whether a new connection must AUTH first.
-    pub fn needs_password(&self) -> bool {
-        self.host.needs_password()
     }
 
     /// Bytes of unread replies at which a normal connection is closed; 0 is no limit.
@@ -162,6 +159,13 @@ pub fn serve(loaded: Loaded) -> Exit {
     for warning in loaded.warnings {
         tracing::warn!("{warning}");
     }
+    let users = match users::load(&settings) {
+        Ok(users) => users,
+        Err(problem) => {
+            tracing::error!("{problem}");
+            return Exit::Usage;
+        }
+    };
     let node = match open_node(&settings) {
         Ok(node) => Arc::new(node),
         Err(error) => {
@@ -177,7 +181,7 @@ pub fn serve(loaded: Loaded) -> Exit {
         }
     };
     let running = Arc::clone(&node).start();
-    let (exit, checkpoint) = runtime.block_on(serve_node(node, settings));
+    let (exit, checkpoint) = runtime.block_on(serve_node(node, settings, users));
     runtime.shutdown_timeout(DRAIN);
     match running.stop(checkpoint) {
         Ok(()) => exit,
@@ -253,10 +257,11 @@ pub fn exit_of(error: &OpenError) -> Exit {
     }
 }
 
-async fn serve_node(node: Arc<Node>, settings: Arc<Settings>) -> (Exit, bool) {
+async fn serve_node(node: Arc<Node>, settings: Arc<Settings>, users: Users) -> (Exit, bool) {
     let statistics = Arc::new(Statistics::new(&settings));
     let clients = Arc::new(ClientRegistry::new());
-    let host = ServerHost::new(Arc::clone(&node), Arc::clone(&settings), Arc::clone(&clients), Arc::clone(&statistics));
+    let shared = (Arc::clone(&node), Arc::clone(&settings), Arc::clone(&clients), Arc::clone(&statistics));
+    let host = ServerHost::new(shared.0, shared.1, shared.2, shared.3, users);
     let server = Arc::new(Server {
         node,
         settings,

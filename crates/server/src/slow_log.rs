@@ -140,5 +140,7 @@ mod tests {
         let log = RemarkableLog::default();
         note(&log, &[b"CONFIG", b"SET", b"maxmemory", b"1", b"requirepass", b"hush"], 9);
         assert_eq!(newest(&log)[3..], [&b"1"[..], b"requirepass", b"(redacted)"]);
+        note(&log, &[b"ACL", b"SETUSER", b"bob", b"on", b">hush"], 9);
+        assert_eq!(newest(&log)[2..], [&b"bob"[..], b"(redacted)", b"(redacted)"]);
     }
 }

@@ -39,7 +39,7 @@ const ERROR_CODES_OVERFLOW: &str = "ERRORSTATS_OVERFLOW";
 /// Bytes of the longest error code that is counted by itself.
 const ERROR_CODE_BYTES_MAX: usize = 32;
 /// Codes with which a command is refused before it runs.
-const REJECTIONS: [&str; 4] = ["NOAUTH", "OOM", "MISCONF", "LOADING"];
+const REJECTIONS: [&str; 5] = ["NOAUTH", "NOPERM", "OOM", "MISCONF", "LOADING"];
 
 /// Something counted that belongs to no command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,11 @@ pub use log::Log;
 use base::glob::{Case, glob_matches};
 use base::{DbId, TimeMs};
 use commands::Scripts;
+use commands::acl::Users;
 use commands::channels::{Channels, Counts, Receiver};
 use commands::host::{
     ClientView, Clients, CommandLog, Host, Latency, LatencyEvent, LatencyHistogram, LogEntry, LogKind, Memory,
-    PauseMode, Unblock,
+    PauseMode, Unblock, UsersFileKept,
 };
 use commands::session::Session;
 use commands::tracking::Tracking;
@@ -30,6 +31,8 @@ pub struct TestHost {
     clients: Mutex<BTreeMap<u64, ClientView>>,
     pub log: Arc<Log>,
     scripts: Arc<Scripts>,
+    users: Users,
+    users_file: Mutex<Vec<u8>>,
 }
 
 impl TestHost {
@@ -44,17 +47,30 @@ impl TestHost {
             clients: Mutex::default(),
             log: Arc::default(),
             scripts: Arc::default(),
+            users: Users::new(b""),
+            users_file: Mutex::default(),
         }
     }
 }
 
 impl Host for TestHost {
-    fn authenticate(&self, user: &[u8], password: &[u8]) -> bool {
-        user == b"default" && password == b"secret"
+    fn users(&self) -> &Users {
+        &self.users
     }
 
-    fn needs_password(&self) -> bool {
-        false
+    fn read_users_file(&self) -> Result<String, String> {
+        Ok(String::from_utf8(self.users_file.lock().expect("nobody panicked while holding it").clone()).expect("text"))
+    }
+
+    fn write_users_file(&self, text: &[u8]) -> Result<(), UsersFileKept> {
+        *self.users_file.lock().expect("nobody panicked while holding it") = text.to_vec();
+        Ok(())
+    }
+
+    fn fill_secret(&self, out: &mut [u8]) {
+        for byte in out {
+            *byte = self.random() as u8;
+        }
     }
 
     fn random(&self) -> u64 {
@@ -170,6 +186,7 @@ fn view_of(session: &Session) -> ClientView {
         address: format!("127.0.0.1:{}", 40_000 + session.id),
         local_address: "127.0.0.1:6379".to_owned(),
         fd: 8,
+        user: session.user.name().to_vec(),
         name: session.name.clone(),
         lib_name: session.lib_name.clone(),
         lib_version: session.lib_version.clone(),

@@ -11,6 +11,7 @@ pub mod render;
 pub use host::{Log, TestHost};
 
 use base::DbId;
+use commands::acl::Users;
 use commands::run::{Engine, Moment, Ran, Resolved, Scratch, resolve, run};
 use commands::{Flow, Host, Session, waiting};
 use env::Clock;
@@ -76,7 +77,7 @@ impl Node {
 
     /// A connection that has just been accepted.
     pub fn connect(id: u64) -> Session {
-        Session::new(id, true)
+        Session::new(id, &Users::new(b""))
     }
 
     fn moment(&self) -> Moment {

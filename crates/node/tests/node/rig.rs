@@ -157,7 +157,7 @@ impl Rig {
 impl Connection {
     fn new(node: &Arc<Node>, clock: &Arc<SimClock>) -> Connection {
         Connection {
-            session: Session::new(1, true),
+            session: Session::new(1, &commands::acl::Users::new(b"")),
             node: Arc::clone(node),
             host: TestHost::new(Arc::clone(clock)),
             scratch: Scratch::default(),

@@ -55,7 +55,6 @@ const DISKLESS_LOAD: Kind = Kind::Choice(&[
 ]);
 const OOM_SCORE_ADJ: Kind =
     Kind::Choice(&[Choice::same("no"), Choice::same("yes"), Choice::same("relative"), Choice::same("absolute")]);
-const PUBSUB_DEFAULT: Kind = Kind::Choice(&[Choice::same("allchannels"), Choice::same("resetchannels")]);
 const SANITIZE: Kind = Kind::Choice(&[Choice::same("no"), Choice::same("yes"), Choice::same("clients")]);
 const PROPAGATION: Kind =
     Kind::Choice(&[Choice::same("ignore"), Choice::same("panic"), Choice::same("panic-on-replicas")]);
@@ -127,8 +126,6 @@ pub static ACCEPTED: &[Setting] = &[
     // Observability of Redis that Larder does another way, or always.
     plain("latency-tracking", YES_NO, "yes", Live),
     plain("latency-tracking-info-percentiles", Kind::Words(special::percentiles), "50 99 99.9", Live),
-    plain("acllog-max-len", LONG, "128", Live),
-    plain("acl-pubsub-default", PUBSUB_DEFAULT, "resetchannels", Live),
     plain("crash-log-enabled", YES_NO, "yes", Live),
     plain("crash-memcheck-enabled", YES_NO, "yes", Live),
     plain("propagation-error-behavior", PROPAGATION, "ignore", Live),
@@ -146,7 +143,6 @@ pub static ACCEPTED: &[Setting] = &[
     plain("daemonize", YES_NO, "no", Start),
     plain("supervised", Kind::Text, "no", Start),
     plain("pidfile", Kind::Text, "", Start),
-    plain("aclfile", Kind::Text, "", Start),
     plain("unixsocket", Kind::Text, "", Start),
     plain("unixsocketperm", Kind::Text, "0", Start),
     plain("bind-source-addr", Kind::Text, "", Live),

@@ -36,6 +36,8 @@ pub enum Kind {
     Path,
     /// Several words in one, checked and normalised by a function of (new, current).
     Words(fn(&str, &str) -> Result<String, String>),
+    /// Several lines in one, likewise.
+    Lines(fn(&str, &str) -> Result<String, String>),
 }
 
 /// One word of a `Choice`, as Larder and as Redis spell it.
@@ -98,8 +100,13 @@ impl Kind {
             Kind::Choice(choices) => parse_choice(text, choices, spelling),
             Kind::Text => Ok(Value { text: text.to_owned(), number: 0 }),
             Kind::Path => parse_path(text),
-            Kind::Words(check) => check(text, current).map(|text| Value { text, number: 0 }),
+            Kind::Words(check) | Kind::Lines(check) => check(text, current).map(|text| Value { text, number: 0 }),
         }
+    }
+
+    /// What stands between the items of a list in the TOML file.
+    pub fn separator(&self) -> &'static str {
+        if matches!(self, Kind::Lines(_)) { "\n" } else { " " }
     }
 
     /// The text that CONFIG GET answers.

@@ -223,7 +223,10 @@ impl Draft {
     fn finish(self, file: Option<PathBuf>) -> Result<Loaded, ConfigError> {
         let value = |name: &str| SettingId::find(name).map(|(id, _)| &self.entries[id.index()].value);
         let text = |name: &str| value(name).map_or("", |value| value.text.as_str());
-        if let Some(address) = exposed_address(text("bind"), text("requirepass"), text("allow-unprotected") == "yes") {
+        // Whether named users keep strangers out is seen when they are read.
+        let names_users = !text("aclfile").is_empty() || !text("users").is_empty();
+        let allowed = names_users || text("allow-unprotected") == "yes";
+        if let Some(address) = exposed_address(text("bind"), text("requirepass"), allowed) {
             return Err(ConfigError::Exposed { address });
         }
         Ok(Loaded { settings: Settings::new(self.entries, file), warnings: self.warnings })
@@ -259,7 +262,7 @@ pub(super) fn file_lines(file: &ConfigFile) -> Result<Vec<FileLine>, ConfigError
             let nearest = nearest_name(&key);
             return Err(ConfigError::KeyUnknown { path, line: number, key, nearest });
         };
-        let text = value_text(value.get_ref()).ok_or_else(|| {
+        let text = value_text(value.get_ref(), id.row().kind.separator()).ok_or_else(|| {
             syntax(value.span().start, format!("`{}` needs text, a number, true or false", id.row().name))
         })?;
         lines.push(FileLine { id, number, text, value_span: value.span() });
@@ -268,21 +271,21 @@ pub(super) fn file_lines(file: &ConfigFile) -> Result<Vec<FileLine>, ConfigError
     Ok(lines)
 }
 
-fn value_text(value: &DeValue<'_>) -> Option<String> {
+fn value_text(value: &DeValue<'_>, separator: &str) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.clone().into_owned()),
         DeValue::Integer(number) => {
             i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
         }
         DeValue::Boolean(yes) => Some(if *yes { "yes" } else { "no" }.to_owned()),
-        DeValue::Array(items) => array_text(items),
+        DeValue::Array(items) => array_text(items, separator),
         DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
     }
 }
 
-fn array_text(items: &DeArray<'_>) -> Option<String> {
+fn array_text(items: &DeArray<'_>, separator: &str) -> Option<String> {
     let words: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
-    words.map(|words| words.join(" "))
+    words.map(|words| words.join(separator))
 }
 
 #[cfg(test)]

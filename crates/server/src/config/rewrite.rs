@@ -62,7 +62,7 @@ impl Settings {
             .map(|(id, entry)| (id, entry.value))
             .collect();
         let text = rewritten(&file, &changes).map_err(RewriteError::Unreadable)?;
-        replace_file(path, &text).map_err(RewriteError::Io)
+        replace_file(path, text.as_bytes()).map_err(RewriteError::Io)
     }
 }
 
@@ -105,18 +105,20 @@ pub(super) fn toml_value(id: SettingId, value: &Value) -> String {
     match id.row().kind {
         Kind::Flag => (value.number == 1).to_string(),
         Kind::Integer { .. } => value.text.clone(),
+        Kind::Lines(_) => toml::Value::from(value.text.lines().collect::<Vec<_>>()).to_string(),
         _ => toml::Value::String(id.row().kind.for_people(value)).to_string(),
     }
 }
 
 /// Replaces a file in one step: new contents and permissions of the old one beside it, fsync, rename, fsync of the
 /// directory.
-fn replace_file(path: &Path, text: &str) -> std::io::Result<()> {
+pub fn replace_file(path: &Path, text: &[u8]) -> std::io::Result<()> {
     let path = path.canonicalize()?;
-    let beside = path.with_extension("toml.new");
+    let mut beside = path.clone().into_os_string();
+    beside.push(".new");
     let mut file = File::create(&beside)?;
     file.set_permissions(std::fs::metadata(&path)?.permissions())?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text)?;
     file.sync_all()?;
     std::fs::rename(&beside, &path)?;
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())

@@ -308,6 +308,19 @@ impl Settings {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
+    /// Notes what a setting has come to without CONFIG SET, so that it is written by CONFIG REWRITE.
+    pub fn note(&self, id: SettingId, text: String) {
+        let _one_at_a_time = self.change.lock();
+        if self.text(id) != text {
+            self.publish(id, Entry { value: Value { text, number: 0 }, source: Source::Runtime });
+        }
+    }
+
+    /// The first address that serves other machines, unless these may come without a password.
+    pub fn exposed_address(&self) -> Option<IpAddr> {
+        exposed_address(&self.text(BIND), "", self.number(ALLOW_UNPROTECTED) == 1)
+    }
+
     fn call_hooks(&self, id: SettingId, value: &Value) -> Result<(), String> {
         let of_id = |(other, hook): &(SettingId, Hook)| (*other == id).then(|| Arc::clone(hook));
         let hooks: Vec<Hook> = self.hooks.read().iter().filter_map(of_id).collect();

@@ -104,6 +104,15 @@ fn addresses_of(word: &str) -> Vec<IpAddr> {
     }
 }
 
+/// A path, held absolute; nothing at all names none.
+pub fn optional_path(text: &str, _current: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let path = std::path::absolute(text).map_err(|error| error.to_string())?;
+    path.into_os_string().into_string().map_err(|_| "path must be UTF-8".to_owned())
+}
+
 /// Keyspace event classes in Redis's order; all but `K`, `E` and `m` together are written `A`.
 pub fn notify_events(text: &str, _current: &str) -> Result<String, String> {
     const ALL: &str = "g$lshzxetd";

@@ -42,6 +42,9 @@ pub const LOG_LEVELS: &[Choice] = &[
 /// Shape of a log line. The order is that of `LogFormat`.
 pub const LOG_FORMATS: &[Choice] = &[Choice::same("text"), Choice::same("json")];
 
+/// Which channels users may use of whom no rule says so.
+pub const CHANNEL_DEFAULTS: &[Choice] = &[Choice::same("allchannels"), Choice::same("resetchannels")];
+
 /// Which payloads RESTORE takes.
 pub const RDB_VERSION_CHECKS: &[Choice] = &[Choice::same("strict"), Choice::same("relaxed")];
 
@@ -296,6 +299,46 @@ pub static SETTINGS: &[Setting] = &[
         effect: Secret,
         group: Security,
         summary: "Password of the default user; empty asks for none. Others on the machine can read flags: prefer the variable or the file",
+    },
+    Setting {
+        name: "aclfile",
+        also: &[],
+        kind: Kind::Words(special::optional_path),
+        default: "",
+        reload: Start,
+        effect: Real,
+        group: Security,
+        summary: "File with a line for each user, `user name rule …`, read at start and by ACL LOAD, written by ACL SAVE",
+    },
+    Setting {
+        name: "users",
+        also: &[],
+        kind: Kind::Lines(crate::users::check),
+        default: "",
+        reload: Start,
+        effect: Secret,
+        group: Security,
+        summary: "Users in the configuration file, a list of `name rule …`, where there is no `aclfile`",
+    },
+    Setting {
+        name: "acl-pubsub-default",
+        also: &[],
+        kind: Kind::Choice(CHANNEL_DEFAULTS),
+        default: "resetchannels",
+        reload: Live,
+        effect: Real,
+        group: Security,
+        summary: "Channels of new users of whom no rule says otherwise: all or none",
+    },
+    Setting {
+        name: "acllog-max-len",
+        also: &[],
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+        default: "128",
+        reload: Live,
+        effect: Real,
+        group: Security,
+        summary: "Entries that ACL LOG keeps",
     },
     Setting {
         name: "allow-unprotected",
