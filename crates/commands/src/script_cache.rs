@@ -1,12 +1,13 @@
 //! The scripts a node knows, and those that run on it.
 //!
 //! Deliberately not here: what a script does (`script_run.rs`), and libraries of functions, which are data
-//! (`functions.rs`). Scripts are no data: a restart forgets them, as Redis does.
+//! (`libraries.rs`). Scripts are no data: a restart forgets them, as Redis does.
 //!
 //! Invariants: scripts that came by EVAL are at most [`EVAL_SCRIPTS_COUNT_MAX`]; a script that has written is not killed.
 
 use crate::error::Error;
-use script::{Digest, ScriptFlags, Stop, Watch};
+use crate::libraries::Libraries;
+use script::{Digest, Kind, ScriptFlags, Stop, Watch};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -83,10 +84,12 @@ struct Known {
 pub struct Scripts {
     known: Mutex<Known>,
     generation: AtomicU64,
+    functions_generation: AtomicU64,
+    libraries: Libraries,
     running: Mutex<Vec<Weak<Running>>>,
     slow_count: AtomicU32,
     /// Bytes of the Lua states of all threads.
-    states: Mutex<Vec<Weak<AtomicUsize>>>,
+    states: Mutex<Vec<(Kind, Weak<AtomicUsize>)>>,
     surroundings: OnceLock<Box<dyn Surroundings>>,
 }
 
@@ -105,6 +108,8 @@ impl Default for Scripts {
         Scripts {
             known: Mutex::default(),
             generation: AtomicU64::new(next_stamp()),
+            functions_generation: AtomicU64::new(next_stamp()),
+            libraries: Libraries::default(),
             running: Mutex::default(),
             slow_count: AtomicU32::new(0),
             states: Mutex::default(),
@@ -122,8 +127,10 @@ pub struct ScriptFigures {
     pub bytes: usize,
     /// Scripts of EVAL that had to go.
     pub evicted_count: u64,
-    /// Bytes of Lua states.
+    /// Bytes of Lua states that run scripts.
     pub lua_bytes: usize,
+    /// Bytes of Lua states that run functions.
+    pub functions_lua_bytes: usize,
 }
 
 impl Scripts {
@@ -132,9 +139,17 @@ impl Scripts {
         assert!(self.surroundings.set(surroundings).is_ok(), "there is one process");
     }
 
-    /// Changes when Lua states that have run scripts must no longer be used.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    /// Changes when Lua states that have run scripts, or functions, must no longer be used.
+    pub fn generation(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Script => self.generation.load(Ordering::Acquire),
+            Kind::Function => self.functions_generation.load(Ordering::Acquire),
+        }
+    }
+
+    /// The libraries of functions.
+    pub fn libraries(&self) -> &Libraries {
+        &self.libraries
     }
 
     /// The script of this name.
@@ -188,29 +203,41 @@ impl Scripts {
         let known = &mut *held(&self.known);
         known.scripts.clear();
         (known.eval_count, known.bytes) = (0, 0);
-        self.renew();
+        self.generation.store(next_stamp(), Ordering::Release);
     }
 
-    /// Has Lua states made anew.
+    /// Has all Lua states made anew.
     pub fn renew(&self) {
         self.generation.store(next_stamp(), Ordering::Release);
+        self.renew_functions();
+    }
+
+    /// Has the Lua states that run functions made anew. Those there are go when their threads next run a function, and
+    /// do not count any more.
+    pub fn renew_functions(&self) {
+        self.functions_generation.store(next_stamp(), Ordering::Release);
+        held(&self.states).retain(|(kind, _)| *kind != Kind::Function);
     }
 
     /// Figures for INFO.
     pub fn figures(&self) -> ScriptFigures {
-        let states =
-            held(&self.states).iter().filter_map(Weak::upgrade).map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        let bytes_of = |kind: Kind| -> usize {
+            let states = held(&self.states);
+            let of_kind = states.iter().filter(|(of, _)| *of == kind);
+            of_kind.filter_map(|(_, state)| state.upgrade()).map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+        };
+        let (lua_bytes, functions_lua_bytes) = (bytes_of(Kind::Script), bytes_of(Kind::Function));
         let known = held(&self.known);
         let (count, bytes, evicted_count) = (known.scripts.len(), known.bytes, known.evicted_count);
-        ScriptFigures { count, bytes, evicted_count, lua_bytes: states }
+        ScriptFigures { count, bytes, evicted_count, lua_bytes, functions_lua_bytes }
     }
 
     /// Where a Lua state says how much memory it takes, as long as it exists.
-    pub(crate) fn new_state(&self) -> Arc<AtomicUsize> {
+    pub(crate) fn new_state(&self, kind: Kind) -> Arc<AtomicUsize> {
         let bytes = Arc::new(AtomicUsize::new(0));
         let states = &mut *held(&self.states);
-        states.retain(|state| state.strong_count() > 0);
-        states.push(Arc::downgrade(&bytes));
+        states.retain(|(_, state)| state.strong_count() > 0);
+        states.push((kind, Arc::downgrade(&bytes)));
         bytes
     }
 
@@ -251,9 +278,20 @@ impl Scripts {
         Ok(())
     }
 
+    /// Begins to watch the loading of a library, which may take `time_max_ms`, if that is bounded.
+    pub(crate) fn watch_loading(self: &Arc<Self>, time_max_ms: Option<u64>) -> Arc<dyn Watch> {
+        let scripts = Arc::clone(self);
+        let until_ms = time_max_ms.map(|ms| scripts.monotonic_ms() + ms);
+        Arc::new(Loading { scripts, until_ms })
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.surroundings.get().map_or(0, |surroundings| surroundings.monotonic_ms())
+    }
+
     /// Begins to watch a run.
     pub fn watch(self: &Arc<Self>, name: &[u8], is_eval: bool, command: Vec<Vec<u8>>) -> Arc<Running> {
-        let started_ms = self.surroundings.get().map_or(0, |surroundings| surroundings.monotonic_ms());
+        let started_ms = self.monotonic_ms();
         Arc::new_cyclic(|this| Running {
             this: this.clone(),
             scripts: Arc::clone(self),
@@ -321,8 +359,19 @@ impl Running {
 
     /// How long it has been running, in milliseconds.
     pub fn duration_ms(&self) -> u64 {
-        let now_ms = self.scripts.surroundings.get().map_or(0, |surroundings| surroundings.monotonic_ms());
-        now_ms.saturating_sub(self.started_ms)
+        self.scripts.monotonic_ms().saturating_sub(self.started_ms)
+    }
+}
+
+/// A library that is being loaded.
+struct Loading {
+    scripts: Arc<Scripts>,
+    until_ms: Option<u64>,
+}
+
+impl Watch for Loading {
+    fn tick(&self) -> Option<Stop> {
+        self.until_ms.is_some_and(|until_ms| until_ms < self.scripts.monotonic_ms()).then_some(Stop::TimedOut)
     }
 }
 
@@ -386,7 +435,10 @@ mod tests {
         let figures = scripts.figures();
         assert_eq!((figures.count, figures.evicted_count), (EVAL_SCRIPTS_COUNT_MAX + 2, 1));
         scripts.flush();
-        assert_eq!(scripts.figures(), ScriptFigures { count: 0, bytes: 0, evicted_count: 1, lua_bytes: 0 });
+        assert_eq!(
+            scripts.figures(),
+            ScriptFigures { count: 0, bytes: 0, evicted_count: 1, lua_bytes: 0, functions_lua_bytes: 0 }
+        );
     }
 
     #[test]

@@ -240,6 +240,14 @@ async fn serve_node(node: Arc<Node>, settings: Arc<Settings>) -> (Exit, bool) {
     let statistics = Arc::new(Statistics::new(&settings));
     let clients = Arc::new(ClientRegistry::new());
     let host = ServerHost::new(Arc::clone(&node), Arc::clone(&settings), Arc::clone(&clients), Arc::clone(&statistics));
+    let refused = |name: &[u8], error: &commands::Error| {
+        let (library, error) = (String::from_utf8_lossy(name), error.reply());
+        tracing::warn!(%library, %error, "a library of functions cannot be loaded; it is kept");
+    };
+    if let Err(error) = commands::libraries::open(&node.keyspace, &node.journal, &host, refused) {
+        tracing::error!(%error, "the libraries of functions cannot be read");
+        return (Exit::DataCorrupt, false);
+    }
     let server = Arc::new(Server {
         node,
         settings,
