@@ -342,7 +342,7 @@ fn restore(call: &mut Call<'_>) -> Result<Flow, Error> {
 fn stats(call: &mut Call<'_>) -> Result<Flow, Error> {
     let scripts = call.host.scripts();
     let running = scripts.running();
-    if let Some(error) = scripts.busy_error().filter(|_| running.iter().all(|running| running.is_eval)) {
+    if let Some(error) = scripts.busy_error().filter(|_| running.iter().all(|running| running.about.is_eval)) {
         return Err(error);
     }
     let (libraries_count, functions_count) =
@@ -350,15 +350,15 @@ fn stats(call: &mut Call<'_>) -> Result<Flow, Error> {
     let reply = &mut call.reply;
     reply.map(2);
     reply.bulk(b"running_script");
-    match running.iter().find(|running| !running.is_eval) {
+    match running.iter().find(|running| !running.about.is_eval) {
         None => reply.null(),
         Some(running) => {
             reply.map(3);
             reply.bulk(b"name");
-            reply.bulk(&running.name);
+            reply.bulk(&running.about.name);
             reply.bulk(b"command");
-            reply.array(running.command.len());
-            running.command.iter().for_each(|arg| reply.bulk(arg));
+            reply.array(running.about.command.len());
+            running.about.command.iter().for_each(|arg| reply.bulk(arg));
             reply.bulk(b"duration_ms");
             reply.integer(running.duration_ms() as i64);
         }

@@ -10,7 +10,7 @@
 //!
 //! Deliberately not here: commands (`functions.rs`), and Lua states, of which each thread has its own.
 //!
-//! Invariants: a function name belongs to one library; the catalog has what is stored, but for libraries that a release
+//! Invariants: a function name, in whatever case, belongs to one library; the catalog has what is stored, but for libraries that a release
 //! cannot load any more.
 
 use crate::error::Error;
@@ -66,12 +66,16 @@ impl Found {
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     libraries: BTreeMap<Vec<u8>, Arc<Library>>,
+    /// By their names in lower case.
     functions: HashMap<Vec<u8>, Found, foldhash::fast::RandomState>,
 }
 
 impl Catalog {
-    /// The function of this name.
+    /// The function of this name, in any case.
     pub fn find(&self, name: &[u8]) -> Option<&Found> {
+        if name.iter().any(u8::is_ascii_uppercase) {
+            return self.functions.get(&name.to_ascii_lowercase());
+        }
         self.functions.get(name)
     }
 
@@ -111,7 +115,7 @@ impl Catalog {
         self.remove(&library.name);
         for (index, function) in library.functions.iter().enumerate() {
             let found = Found { library: Arc::clone(&library), index };
-            self.functions.insert(function.declared.name.clone(), found);
+            self.functions.insert(function.declared.name.to_ascii_lowercase(), found);
         }
         self.libraries.insert(library.name.clone(), library);
         Ok(())
@@ -121,7 +125,7 @@ impl Catalog {
     pub fn remove(&mut self, name: &[u8]) -> bool {
         let Some(library) = self.libraries.remove(name) else { return false };
         for function in &library.functions {
-            self.functions.remove(&function.declared.name);
+            self.functions.remove(&function.declared.name.to_ascii_lowercase());
         }
         true
     }
@@ -245,6 +249,7 @@ mod tests {
         let refused = catalog.put(library("two", &["h", "g"]));
         assert_eq!(refused.map_err(|error| error.reply().to_string()), Err("ERR Function g already exists".into()));
         assert!(catalog.find(b"h").is_none(), "nothing of it was added");
+        assert!(catalog.find(b"G").is_some());
         assert_eq!(catalog.find(b"g").map(|found| &found.function().declared.name[..]), Some(&b"g"[..]));
         assert_eq!(catalog.put(library("one", &["g", "i"])), Ok(()), "its own are no hindrance");
         assert!(catalog.find(b"f").is_none() && catalog.find(b"i").is_some());

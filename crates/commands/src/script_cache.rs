@@ -7,7 +7,7 @@
 
 use crate::error::Error;
 use crate::libraries::Libraries;
-use script::{Digest, Kind, ScriptFlags, Stop, Watch};
+use script::{Digest, Kind, ScriptFlags, Stop};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -69,6 +69,10 @@ pub struct Script {
     /// Came by SCRIPT LOAD.
     is_loaded: AtomicBool,
     used: AtomicU64,
+    /// It was evicted, or forgotten with all others.
+    is_gone: AtomicBool,
+    /// The number of whose script it is.
+    of: u64,
 }
 
 #[derive(Default)]
@@ -77,12 +81,15 @@ struct Known {
     eval_count: usize,
     evicted_count: u64,
     bytes: usize,
-    clock: u64,
 }
 
 /// See the module's text.
 pub struct Scripts {
     known: Mutex<Known>,
+    /// Counts uses of scripts.
+    clock: AtomicU64,
+    /// Tells them from those of another node in this process.
+    number: u64,
     generation: AtomicU64,
     functions_generation: AtomicU64,
     libraries: Libraries,
@@ -107,6 +114,8 @@ impl Default for Scripts {
     fn default() -> Self {
         Scripts {
             known: Mutex::default(),
+            clock: AtomicU64::new(0),
+            number: next_stamp(),
             generation: AtomicU64::new(next_stamp()),
             functions_generation: AtomicU64::new(next_stamp()),
             libraries: Libraries::default(),
@@ -154,11 +163,22 @@ impl Scripts {
 
     /// The script of this name.
     pub fn find(&self, sha: &Digest) -> Option<Arc<Script>> {
-        let known = &mut *held(&self.known);
-        let script = known.scripts.get(sha)?;
-        known.clock += 1;
-        script.used.store(known.clock, Ordering::Relaxed);
-        Some(Arc::clone(script))
+        let script = Arc::clone(held(&self.known).scripts.get(sha)?);
+        self.note_use(&script);
+        Some(script)
+    }
+
+    /// Takes a use of a script down, if it is still known.
+    pub(crate) fn is_used_again(&self, script: &Script) -> bool {
+        let is_known = script.of == self.number && !script.is_gone.load(Ordering::Relaxed);
+        if is_known {
+            self.note_use(script);
+        }
+        is_known
+    }
+
+    fn note_use(&self, script: &Script) {
+        script.used.store(self.clock.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Whether there is a script of this name, which is not a use of it.
@@ -172,7 +192,6 @@ impl Scripts {
     /// A walk over all scripts where one of them has to go.
     pub fn add(&self, sha: &Digest, body: &[u8], flags: ScriptFlags, is_loaded: bool) -> Arc<Script> {
         let known = &mut *held(&self.known);
-        known.clock += 1;
         if let Some(script) = known.scripts.get(sha) {
             if is_loaded && !script.is_loaded.swap(true, Ordering::Relaxed) {
                 known.eval_count -= 1;
@@ -191,8 +210,11 @@ impl Scripts {
             flags,
             habit: Habit::default(),
             is_loaded: AtomicBool::new(is_loaded),
-            used: AtomicU64::new(known.clock),
+            used: AtomicU64::new(0),
+            is_gone: AtomicBool::new(false),
+            of: self.number,
         });
+        self.note_use(&script);
         known.bytes += script_bytes(&script);
         known.scripts.insert(*sha, Arc::clone(&script));
         script
@@ -201,7 +223,7 @@ impl Scripts {
     /// Forgets all scripts (SCRIPT FLUSH), and the Lua states they ran in.
     pub fn flush(&self) {
         let known = &mut *held(&self.known);
-        known.scripts.clear();
+        known.scripts.drain().for_each(|(_, script)| script.is_gone.store(true, Ordering::Relaxed));
         (known.eval_count, known.bytes) = (0, 0);
         self.generation.store(next_stamp(), Ordering::Release);
     }
@@ -255,7 +277,7 @@ impl Scripts {
     /// What others are told while a script is slow.
     pub fn busy_error(&self) -> Option<Error> {
         let slow = self.running().into_iter().find(|running| running.is_slow())?;
-        Some(Error::text(if slow.is_eval { BUSY_EVAL } else { BUSY_FUNCTION }))
+        Some(Error::text(if slow.about.is_eval { BUSY_EVAL } else { BUSY_FUNCTION }))
     }
 
     /// What runs and has been running for a moment.
@@ -267,10 +289,10 @@ impl Scripts {
     pub fn kill(&self, eval: bool) -> Result<(), Error> {
         let slow: Vec<_> = self.running().into_iter().filter(|running| running.is_slow()).collect();
         let Some(first) = slow.first() else { return Err(Error::text(NOT_BUSY)) };
-        if slow.iter().all(|running| running.is_eval != eval) {
-            return Err(Error::text(if first.is_eval { BUSY_EVAL } else { BUSY_FUNCTION }));
+        if slow.iter().all(|running| running.about.is_eval != eval) {
+            return Err(Error::text(if first.about.is_eval { BUSY_EVAL } else { BUSY_FUNCTION }));
         }
-        let of_kind = || slow.iter().filter(|running| running.is_eval == eval);
+        let of_kind = || slow.iter().filter(|running| running.about.is_eval == eval);
         if of_kind().all(|running| running.has_written.load(Ordering::Relaxed)) {
             return Err(Error::text(UNKILLABLE));
         }
@@ -278,32 +300,23 @@ impl Scripts {
         Ok(())
     }
 
-    /// Begins to watch the loading of a library, which may take `time_max_ms`, if that is bounded.
-    pub(crate) fn watch_loading(self: &Arc<Self>, time_max_ms: Option<u64>) -> Arc<dyn Watch> {
-        let scripts = Arc::clone(self);
-        let until_ms = time_max_ms.map(|ms| scripts.monotonic_ms() + ms);
-        Arc::new(Loading { scripts, until_ms })
-    }
-
-    fn monotonic_ms(&self) -> u64 {
+    /// Milliseconds of a clock that never goes back.
+    pub(crate) fn monotonic_ms(&self) -> u64 {
         self.surroundings.get().map_or(0, |surroundings| surroundings.monotonic_ms())
     }
 
-    /// Begins to watch a run.
-    pub fn watch(self: &Arc<Self>, name: &[u8], is_eval: bool, command: Vec<Vec<u8>>) -> Arc<Running> {
-        let started_ms = self.monotonic_ms();
-        Arc::new_cyclic(|this| Running {
-            this: this.clone(),
+    /// Lists a run that has taken its time.
+    pub fn watch(self: &Arc<Self>, about: About) -> Arc<Running> {
+        let running = Arc::new(Running {
             scripts: Arc::clone(self),
-            name: name.to_vec(),
-            is_eval,
-            command,
-            started_ms,
-            is_listed: AtomicBool::new(false),
+            started_ms: self.monotonic_ms().saturating_sub(about.elapsed_ms),
             is_slow: AtomicBool::new(false),
             is_killed: AtomicBool::new(false),
-            has_written: AtomicBool::new(false),
-        })
+            has_written: AtomicBool::new(about.has_written),
+            about,
+        });
+        held(&self.running).push(Arc::downgrade(&running));
+        running
     }
 }
 
@@ -312,6 +325,7 @@ impl Known {
         let evictable = self.scripts.values().filter(|script| !script.is_loaded.load(Ordering::Relaxed));
         let oldest = evictable.min_by_key(|script| script.used.load(Ordering::Relaxed)).map(|script| script.sha);
         if let Some(script) = oldest.and_then(|sha| self.scripts.remove(&sha)) {
+            script.is_gone.store(true, Ordering::Relaxed);
             self.bytes -= script_bytes(&script);
             self.eval_count -= 1;
             self.evicted_count += 1;
@@ -323,18 +337,27 @@ fn script_bytes(script: &Script) -> usize {
     script.body.len() + size_of::<Script>() + size_of::<(Digest, Arc<Script>)>()
 }
 
-/// One run of a script or a function.
-pub struct Running {
-    this: Weak<Running>,
-    scripts: Arc<Scripts>,
+/// What is known of a run when it is first looked at.
+#[derive(Debug, Default)]
+pub struct About {
     /// The script's or the function's name.
     pub name: Vec<u8>,
     /// Of EVAL, not of FCALL.
     pub is_eval: bool,
     /// The command that runs it.
     pub command: Vec<Vec<u8>>,
+    /// How long it has been running, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Whether it has called a command that may write.
+    pub has_written: bool,
+}
+
+/// One run of a script or a function that has lasted for a moment.
+pub struct Running {
+    scripts: Arc<Scripts>,
+    /// What it is.
+    pub about: About,
     started_ms: u64,
-    is_listed: AtomicBool,
     is_slow: AtomicBool,
     is_killed: AtomicBool,
     has_written: AtomicBool,
@@ -347,12 +370,6 @@ impl Running {
         self.has_written.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has called a command that may write.
-    #[inline]
-    pub fn has_written(&self) -> bool {
-        self.has_written.load(Ordering::Relaxed)
-    }
-
     fn is_slow(&self) -> bool {
         self.is_slow.load(Ordering::Relaxed)
     }
@@ -361,26 +378,10 @@ impl Running {
     pub fn duration_ms(&self) -> u64 {
         self.scripts.monotonic_ms().saturating_sub(self.started_ms)
     }
-}
 
-/// A library that is being loaded.
-struct Loading {
-    scripts: Arc<Scripts>,
-    until_ms: Option<u64>,
-}
-
-impl Watch for Loading {
-    fn tick(&self) -> Option<Stop> {
-        self.until_ms.is_some_and(|until_ms| until_ms < self.scripts.monotonic_ms()).then_some(Stop::TimedOut)
-    }
-}
-
-impl Watch for Running {
-    fn tick(&self) -> Option<Stop> {
+    /// Looks at the clock: whether it is to stop.
+    pub fn tick(&self) -> Option<Stop> {
         let surroundings = self.scripts.surroundings.get()?;
-        if !self.is_listed.swap(true, Ordering::Relaxed) {
-            held(&self.scripts.running).push(self.this.clone());
-        }
         let slow_after_ms = surroundings.slow_after_ms();
         if slow_after_ms > 0 && slow_after_ms <= self.duration_ms() && !self.is_slow.swap(true, Ordering::Relaxed) {
             self.scripts.slow_count.fetch_add(1, Ordering::Relaxed);
@@ -399,9 +400,7 @@ impl Drop for Running {
                 surroundings.turn_away(false);
             }
         }
-        if self.is_listed.load(Ordering::Relaxed) {
-            held(&self.scripts.running).retain(|running| running.strong_count() > 0);
-        }
+        held(&self.scripts.running).retain(|running| running.strong_count() > 0);
     }
 }
 
@@ -472,7 +471,7 @@ mod tests {
     fn only_slow_scripts_that_have_not_written_are_killed() {
         let scripts = Arc::new(Scripts::default());
         scripts.surround(Box::new(Clock(AtomicU64::new(0))));
-        let running = scripts.watch(b"name", true, Vec::new());
+        let running = scripts.watch(About { is_eval: true, ..About::default() });
         assert_eq!(running.tick(), None);
         assert_eq!(scripts.kill(true), Err(Error::text(NOT_BUSY)), "it runs, but is not slow");
         assert_eq!(running.tick(), None);
@@ -481,7 +480,7 @@ mod tests {
         assert_eq!(scripts.kill(false), Err(Error::text(BUSY_EVAL)));
         running.writes();
         assert_eq!(scripts.kill(true), Err(Error::text(UNKILLABLE)));
-        let other = scripts.watch(b"other", true, Vec::new());
+        let other = scripts.watch(About { is_eval: true, ..About::default() });
         while !other.is_slow() {
             assert_eq!(other.tick(), None);
         }

@@ -17,10 +17,11 @@ use crate::host::Host;
 use crate::libraries::Found;
 use crate::refuse;
 use crate::run::{self, Engine, Resolved};
-use crate::script_cache::{Habit, Running, Script, Scripts};
+use crate::script_cache::{About, Habit, Running, Script, Scripts};
 use crate::session::Session;
 use crate::spec::{Flags, Scope, Spec};
 use base::PartitionId;
+use foldhash::fast::FixedState;
 use journal::Position;
 use keyspace::Keyspace;
 use script::{
@@ -28,6 +29,7 @@ use script::{
 };
 use smallvec::SmallVec;
 use std::cell::RefCell;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wire::args::Args;
@@ -86,9 +88,34 @@ fn is_of_function(spec: &Spec) -> bool {
     spec.name.starts_with("fcall")
 }
 
+/// Scripts by the hash of their text that a thread remembers, so that EVAL need not make out the name of one it has just
+/// run. A power of two.
+const RECENT_SCRIPTS: usize = 16;
+
+thread_local! {
+    static RECENT: RefCell<[Option<Arc<Script>>; RECENT_SCRIPTS]> = const { RefCell::new([const { None }; RECENT_SCRIPTS]) };
+}
+
+/// The script with this text, and its name.
+fn locate_text(scripts: &Scripts, text: &[u8]) -> Located {
+    let slot = FixedState::with_seed(0).hash_one(text) as usize % RECENT_SCRIPTS;
+    let recent = RECENT.with_borrow(|recent| recent[slot].clone());
+    if let Some(script) = recent.filter(|script| *script.body == *text && scripts.is_used_again(script)) {
+        return Located::Script { sha: script.sha, script: Some(script) };
+    }
+    let sha = sha1_hex(text);
+    let script = scripts.find(&sha);
+    if let Some(script) = &script {
+        RECENT.with_borrow_mut(|recent| recent[slot] = Some(Arc::clone(script)));
+    }
+    Located::Script { sha, script }
+}
+
 fn locate(scripts: &Scripts, by_sha: bool, given: &[u8]) -> Option<Located> {
-    let sha =
-        if by_sha { <Digest>::try_from(given).ok()?.map(|byte| byte.to_ascii_lowercase()) } else { sha1_hex(given) };
+    if !by_sha {
+        return Some(locate_text(scripts, given));
+    }
+    let sha = <Digest>::try_from(given).ok()?.map(|byte| byte.to_ascii_lowercase());
     Some(Located::Script { sha, script: scripts.find(&sha) })
 }
 
@@ -189,12 +216,39 @@ pub(crate) fn load_library(
         drop(of_thread);
         of_thread = take_lua(host, Kind::Function);
     }
-    let loaded = of_thread.lua.load(name, stamp, code, host.scripts().watch_loading(time_max_ms));
+    let until_ms = time_max_ms.map(|ms| host.scripts().monotonic_ms() + ms);
+    let loaded = of_thread.lua.load(name, stamp, code, &mut Loading { host, until_ms });
     give_back(of_thread);
     loaded.map_err(|failure| match failure {
         Failure::Refused(text) => refuse!("ERR {text}"),
         Failure::Stopped(_) => Error::text("ERR Error registering functions: FUNCTION LOAD timeout"),
     })
+}
+
+/// A library while it is loaded.
+struct Loading<'h> {
+    host: &'h dyn Host,
+    until_ms: Option<u64>,
+}
+
+impl Caller for Loading<'_> {
+    fn call(&mut self, _args: Args<'_>, protocol: Protocol, reply: &mut Vec<u8>) -> Called {
+        Reply::new(reply, protocol).error("ERR This Redis command is not allowed from script");
+        Called::Refused
+    }
+
+    fn permitted(&mut self, _args: Args<'_>) -> Option<bool> {
+        None
+    }
+
+    fn log(&mut self, level: u8, text: &[u8]) {
+        self.host.log_of_script(level, &String::from_utf8_lossy(text));
+    }
+
+    fn tick(&mut self) -> Option<Stop> {
+        let is_over = self.until_ms.is_some_and(|until_ms| until_ms < self.host.scripts().monotonic_ms());
+        is_over.then_some(Stop::TimedOut)
+    }
 }
 
 fn key_count(call: &Call<'_>, not_a_number: Error) -> Result<usize, Error> {
@@ -290,26 +344,29 @@ fn run_program(call: &mut Call<'_>, spec: &Spec, program: &Program<'_>) -> Resul
             return Err(Error::Spilled);
         }
     }
-    let command = call.args.iter().take(SHOWN_ARGS_COUNT_MAX);
-    let command = command.map(|arg| arg[..arg.len().min(SHOWN_ARG_BYTES_MAX)].to_vec()).collect();
-    let running = call.host.scripts().watch(name, kind == Kind::Script, command);
     let mut of_thread = take_lua(call.host, kind);
     let OfThread { lua, reply, .. } = &mut of_thread;
     reply.clear();
     let (protocol, db) = (call.reply.protocol(), call.session.db);
-    let ids = declared(call.tx.keyspace(), spec, &call.args);
+    let has_all = call.tx.has_locked_all();
+    let declared = if has_all { declared(call.tx.keyspace(), spec, &call.args) } else { SmallVec::new() };
+    let command = call.args;
     let mut within = Within {
         may_write: !read_only && !flags.has(ScriptFlags::NO_WRITES),
         may_grow: flags.has(ScriptFlags::ALLOW_OOM),
-        has_all: call.tx.has_locked_all(),
+        has_all,
         may_begin_anew: call.may_wait,
         strayed: false,
-        declared: ids,
-        running: &running,
+        declared,
+        has_written: false,
+        running: None,
+        name,
+        kind,
+        command,
         call,
     };
     let run = Run { target, params, key_count };
-    let ended = lua.run(&run, &mut within, Arc::clone(&running) as _, &mut Reply::new(reply, protocol));
+    let ended = lua.run(&run, &mut within, &mut Reply::new(reply, protocol));
     habit.note(within.strayed);
     call.session.db = db;
     call.tx.set_db(db);
@@ -336,7 +393,13 @@ fn run_program(call: &mut Call<'_>, spec: &Spec, program: &Program<'_>) -> Resul
 /// A script while it runs.
 struct Within<'w, 'c> {
     call: &'w mut Call<'c>,
-    running: &'w Running,
+    name: &'w [u8],
+    kind: Kind,
+    /// The command that runs it.
+    command: Args<'c>,
+    /// Known to others once it has lasted for a moment.
+    running: Option<Arc<Running>>,
+    has_written: bool,
     may_write: bool,
     /// It may use more memory whatever there is left.
     may_grow: bool,
@@ -344,6 +407,7 @@ struct Within<'w, 'c> {
     /// Nobody minds when it is run anew, as long as it has changed nothing.
     may_begin_anew: bool,
     strayed: bool,
+    /// Where everything is locked: the partitions of its keys.
     declared: SmallVec<[PartitionId; 4]>,
 }
 
@@ -368,7 +432,10 @@ impl Caller for Within<'_, '_> {
             }
         };
         if resolved.spec.flags.has(Flags::WRITE) {
-            self.running.writes();
+            self.has_written = true;
+            if let Some(running) = &self.running {
+                running.writes();
+            }
         }
         if self.call.nested(resolved, args, protocol, reply).is_refused { Called::Refused } else { Called::Replied }
     }
@@ -380,9 +447,29 @@ impl Caller for Within<'_, '_> {
     fn log(&mut self, level: u8, text: &[u8]) {
         self.call.host.log_of_script(level, &String::from_utf8_lossy(text));
     }
+
+    fn tick(&mut self) -> Option<Stop> {
+        if self.running.is_none() {
+            self.running = Some(self.call.host.scripts().watch(self.about()));
+        }
+        self.running.as_ref().and_then(|running| running.tick())
+    }
 }
 
 impl Within<'_, '_> {
+    #[cold]
+    fn about(&self) -> About {
+        let shown = self.command.iter().take(SHOWN_ARGS_COUNT_MAX);
+        let elapsed_ms = self.call.host.wall_us() / 1_000 - self.call.now().0;
+        About {
+            name: self.name.to_vec(),
+            is_eval: self.kind == Kind::Script,
+            command: shown.map(|arg| arg[..arg.len().min(SHOWN_ARG_BYTES_MAX)].to_vec()).collect(),
+            elapsed_ms: u64::try_from(elapsed_ms).unwrap_or(0),
+            has_written: self.has_written,
+        }
+    }
+
     /// Finds a command's row and whether a script may run it.
     fn resolve(&self, args: &Args<'_>) -> Result<Resolved, Error> {
         let resolved = run::resolve(args).map_err(|error| {
@@ -403,9 +490,7 @@ impl Within<'_, '_> {
             return Err(Error::text("ERR Write commands are not allowed from read-only scripts."));
         }
         match self.call.refuse_growth {
-            Some(why) if flags.has(Flags::DENYOOM) && !self.may_grow && !self.running.has_written() => {
-                Err(Error::text(why))
-            }
+            Some(why) if flags.has(Flags::DENYOOM) && !self.may_grow && !self.has_written => Err(Error::text(why)),
             _ => Ok(resolved),
         }
     }
@@ -420,10 +505,14 @@ impl Within<'_, '_> {
         if needs_all {
             self.strayed = true;
         } else {
-            let (keyspace, declared) = (self.call.tx.keyspace(), &self.declared);
+            let (tx, declared) = (&self.call.tx, &self.declared);
             let mut strays = false;
             spec.keys.each(args, |index| {
-                strays |= !declared.contains(&keyspace.partition_of(args.at(index)));
+                strays |= if self.has_all {
+                    !declared.contains(&tx.keyspace().partition_of(args.at(index)))
+                } else {
+                    !tx.has_locked(args.at(index))
+                };
             });
             if !strays {
                 return Ok(());

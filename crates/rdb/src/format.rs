@@ -125,11 +125,7 @@ impl Versions {
 }
 
 /// Splits a payload into what stands before its footer, and its version.
-pub(crate) fn split_footer(
-    payload: &[u8],
-    checksum: Checksum,
-    versions: Versions,
-) -> Result<(&[u8], u16), DumpError> {
+pub(crate) fn split_footer(payload: &[u8], checksum: Checksum, versions: Versions) -> Result<(&[u8], u16), DumpError> {
     let (covered, crc) = payload.split_last_chunk::<CRC_BYTES>().ok_or(DumpError::VersionOrChecksum)?;
     let (value, version) = covered.split_last_chunk::<VERSION_BYTES>().ok_or(DumpError::VersionOrChecksum)?;
     let version = u16::from_le_bytes(*version);

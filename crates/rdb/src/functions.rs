@@ -55,11 +55,12 @@ mod tests {
 
     #[test]
     fn what_was_dumped_is_read_back_and_nothing_else() {
-        let codes = [&b"#!lua name=a\n"[..], b"12", &[b'x'; 20_000]];
+        let long = vec![b'x'; 15_000];
+        let codes = [&b"#!lua name=a\n"[..], b"12", &long];
         let mut payload = Vec::new();
         dump_functions(&mut payload, codes.iter().copied());
         assert_eq!(decode_functions(&payload, 30_000).as_deref(), Ok(&codes.map(<[u8]>::to_vec)[..]));
-        assert_eq!(decode_functions(&payload, 20_000), Err(BAD));
+        assert_eq!(decode_functions(&payload, 15_000), Err(BAD));
         for cut in 0..payload.len() {
             assert_eq!(decode_functions(&payload[..cut], 30_000), Err(WRONG), "cut at {cut}");
         }
