@@ -1,12 +1,13 @@
 //! The scripts a node knows, and those that run on it.
 //!
 //! Deliberately not here: what a script does (`script_run.rs`), and libraries of functions, which are data
-//! (`functions.rs`). Scripts are no data: a restart forgets them, as Redis does.
+//! (`libraries.rs`). Scripts are no data: a restart forgets them, as Redis does.
 //!
 //! Invariants: scripts that came by EVAL are at most [`EVAL_SCRIPTS_COUNT_MAX`]; a script that has written is not killed.
 
 use crate::error::Error;
-use script::{Digest, ScriptFlags, Stop, Watch};
+use crate::libraries::Libraries;
+use script::{Digest, Kind, ScriptFlags, Stop};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -72,6 +73,10 @@ pub struct Script {
     /// Came by SCRIPT LOAD.
     is_loaded: AtomicBool,
     used: AtomicU64,
+    /// It was evicted, or forgotten with all others.
+    is_gone: AtomicBool,
+    /// The number of whose script it is.
+    of: u64,
 }
 
 #[derive(Default)]
@@ -80,17 +85,22 @@ struct Known {
     eval_count: usize,
     evicted_count: u64,
     bytes: usize,
-    clock: u64,
 }
 
 /// See the module's text.
 pub struct Scripts {
     known: Mutex<Known>,
+    /// Counts uses of scripts.
+    clock: AtomicU64,
+    /// Tells them from those of another node in this process.
+    number: u64,
     generation: AtomicU64,
+    functions_generation: AtomicU64,
+    libraries: Libraries,
     running: Mutex<Vec<Weak<Running>>>,
     slow_count: AtomicU32,
     /// Bytes of the Lua states of all threads.
-    states: Mutex<Vec<Weak<AtomicUsize>>>,
+    states: Mutex<Vec<(Kind, Weak<AtomicUsize>)>>,
     surroundings: OnceLock<Box<dyn Surroundings>>,
 }
 
@@ -108,7 +118,11 @@ impl Default for Scripts {
     fn default() -> Self {
         Scripts {
             known: Mutex::default(),
+            clock: AtomicU64::new(0),
+            number: next_stamp(),
             generation: AtomicU64::new(next_stamp()),
+            functions_generation: AtomicU64::new(next_stamp()),
+            libraries: Libraries::default(),
             running: Mutex::default(),
             slow_count: AtomicU32::new(0),
             states: Mutex::default(),
@@ -126,8 +140,10 @@ pub struct ScriptFigures {
     pub bytes: usize,
     /// Scripts of EVAL that had to go.
     pub evicted_count: u64,
-    /// Bytes of Lua states.
+    /// Bytes of Lua states that run scripts.
     pub lua_bytes: usize,
+    /// Bytes of Lua states that run functions.
+    pub functions_lua_bytes: usize,
 }
 
 impl Scripts {
@@ -136,18 +152,37 @@ impl Scripts {
         assert!(self.surroundings.set(surroundings).is_ok(), "there is one process");
     }
 
-    /// Changes when Lua states that have run scripts must no longer be used.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    /// Changes when Lua states that have run scripts, or functions, must no longer be used.
+    pub fn generation(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Script => self.generation.load(Ordering::Acquire),
+            Kind::Function => self.functions_generation.load(Ordering::Acquire),
+        }
+    }
+
+    /// The libraries of functions.
+    pub fn libraries(&self) -> &Libraries {
+        &self.libraries
     }
 
     /// The script of this name.
     pub fn find(&self, sha: &Digest) -> Option<Arc<Script>> {
-        let known = &mut *held(&self.known);
-        let script = known.scripts.get(sha)?;
-        known.clock += 1;
-        script.used.store(known.clock, Ordering::Relaxed);
-        Some(Arc::clone(script))
+        let script = Arc::clone(held(&self.known).scripts.get(sha)?);
+        self.note_use(&script);
+        Some(script)
+    }
+
+    /// Takes a use of a script down, if it is still known.
+    pub(crate) fn is_used_again(&self, script: &Script) -> bool {
+        let is_known = script.of == self.number && !script.is_gone.load(Ordering::Relaxed);
+        if is_known {
+            self.note_use(script);
+        }
+        is_known
+    }
+
+    fn note_use(&self, script: &Script) {
+        script.used.store(self.clock.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Whether there is a script of this name, which is not a use of it.
@@ -161,7 +196,6 @@ impl Scripts {
     /// A walk over all scripts where one of them has to go.
     pub fn add(&self, sha: &Digest, body: &[u8], flags: ScriptFlags, is_loaded: bool) -> Arc<Script> {
         let known = &mut *held(&self.known);
-        known.clock += 1;
         if let Some(script) = known.scripts.get(sha) {
             if is_loaded && !script.is_loaded.swap(true, Ordering::Relaxed) {
                 known.eval_count -= 1;
@@ -180,8 +214,11 @@ impl Scripts {
             flags,
             habit: Habit::default(),
             is_loaded: AtomicBool::new(is_loaded),
-            used: AtomicU64::new(known.clock),
+            used: AtomicU64::new(0),
+            is_gone: AtomicBool::new(false),
+            of: self.number,
         });
+        self.note_use(&script);
         known.bytes += script_bytes(&script);
         known.scripts.insert(*sha, Arc::clone(&script));
         script
@@ -190,31 +227,43 @@ impl Scripts {
     /// Forgets all scripts (SCRIPT FLUSH), and the Lua states they ran in.
     pub fn flush(&self) {
         let known = &mut *held(&self.known);
-        known.scripts.clear();
+        known.scripts.drain().for_each(|(_, script)| script.is_gone.store(true, Ordering::Relaxed));
         (known.eval_count, known.bytes) = (0, 0);
-        self.renew();
+        self.generation.store(next_stamp(), Ordering::Release);
     }
 
-    /// Has Lua states made anew.
+    /// Has all Lua states made anew.
     pub fn renew(&self) {
         self.generation.store(next_stamp(), Ordering::Release);
+        self.renew_functions();
+    }
+
+    /// Has the Lua states that run functions made anew. Those there are go when their threads next run a function, and
+    /// do not count any more.
+    pub fn renew_functions(&self) {
+        self.functions_generation.store(next_stamp(), Ordering::Release);
+        held(&self.states).retain(|(kind, _)| *kind != Kind::Function);
     }
 
     /// Figures for INFO.
     pub fn figures(&self) -> ScriptFigures {
-        let states =
-            held(&self.states).iter().filter_map(Weak::upgrade).map(|bytes| bytes.load(Ordering::Relaxed)).sum();
+        let bytes_of = |kind: Kind| -> usize {
+            let states = held(&self.states);
+            let of_kind = states.iter().filter(|(of, _)| *of == kind);
+            of_kind.filter_map(|(_, state)| state.upgrade()).map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+        };
+        let (lua_bytes, functions_lua_bytes) = (bytes_of(Kind::Script), bytes_of(Kind::Function));
         let known = held(&self.known);
         let (count, bytes, evicted_count) = (known.scripts.len(), known.bytes, known.evicted_count);
-        ScriptFigures { count, bytes, evicted_count, lua_bytes: states }
+        ScriptFigures { count, bytes, evicted_count, lua_bytes, functions_lua_bytes }
     }
 
     /// Where a Lua state says how much memory it takes, as long as it exists.
-    pub(crate) fn new_state(&self) -> Arc<AtomicUsize> {
+    pub(crate) fn new_state(&self, kind: Kind) -> Arc<AtomicUsize> {
         let bytes = Arc::new(AtomicUsize::new(0));
         let states = &mut *held(&self.states);
-        states.retain(|state| state.strong_count() > 0);
-        states.push(Arc::downgrade(&bytes));
+        states.retain(|(_, state)| state.strong_count() > 0);
+        states.push((kind, Arc::downgrade(&bytes)));
         bytes
     }
 
@@ -232,7 +281,7 @@ impl Scripts {
     /// What others are told while a script is slow.
     pub fn busy_error(&self) -> Option<Error> {
         let slow = self.running().into_iter().find(|running| running.is_slow())?;
-        Some(Error::text(if slow.is_eval { BUSY_EVAL } else { BUSY_FUNCTION }))
+        Some(Error::text(if slow.about.is_eval { BUSY_EVAL } else { BUSY_FUNCTION }))
     }
 
     /// What runs and has been running for a moment.
@@ -244,10 +293,10 @@ impl Scripts {
     pub fn kill(&self, eval: bool) -> Result<(), Error> {
         let slow: Vec<_> = self.running().into_iter().filter(|running| running.is_slow()).collect();
         let Some(first) = slow.first() else { return Err(Error::text(NOT_BUSY)) };
-        if slow.iter().all(|running| running.is_eval != eval) {
-            return Err(Error::text(if first.is_eval { BUSY_EVAL } else { BUSY_FUNCTION }));
+        if slow.iter().all(|running| running.about.is_eval != eval) {
+            return Err(Error::text(if first.about.is_eval { BUSY_EVAL } else { BUSY_FUNCTION }));
         }
-        let of_kind = || slow.iter().filter(|running| running.is_eval == eval);
+        let of_kind = || slow.iter().filter(|running| running.about.is_eval == eval);
         if of_kind().all(|running| running.has_written.load(Ordering::Relaxed)) {
             return Err(Error::text(UNKILLABLE));
         }
@@ -255,22 +304,24 @@ impl Scripts {
         Ok(())
     }
 
-    /// Begins to watch a run.
-    pub fn watch(self: &Arc<Self>, name: &[u8], is_eval: bool, command: Vec<Vec<u8>>) -> Arc<Running> {
-        let started_ms = self.surroundings.get().map_or(0, |surroundings| surroundings.monotonic_ms());
-        Arc::new_cyclic(|this| Running {
-            this: this.clone(),
+    /// Milliseconds of a clock that never goes back.
+    pub(crate) fn monotonic_ms(&self) -> u64 {
+        self.surroundings.get().map_or(0, |surroundings| surroundings.monotonic_ms())
+    }
+
+    /// Lists a run that has taken its time.
+    pub fn watch(self: &Arc<Self>, about: About) -> Arc<Running> {
+        let running = Arc::new(Running {
             scripts: Arc::clone(self),
-            name: name.to_vec(),
-            is_eval,
-            command,
-            started_ms,
-            is_listed: AtomicBool::new(false),
+            started_ms: self.monotonic_ms().saturating_sub(about.elapsed_ms),
             is_slow: AtomicBool::new(false),
             aside_at_ms: AtomicU64::new(0),
             is_killed: AtomicBool::new(false),
-            has_written: AtomicBool::new(false),
-        })
+            has_written: AtomicBool::new(about.has_written),
+            about,
+        });
+        held(&self.running).push(Arc::downgrade(&running));
+        running
     }
 }
 
@@ -279,6 +330,7 @@ impl Known {
         let evictable = self.scripts.values().filter(|script| !script.is_loaded.load(Ordering::Relaxed));
         let oldest = evictable.min_by_key(|script| script.used.load(Ordering::Relaxed)).map(|script| script.sha);
         if let Some(script) = oldest.and_then(|sha| self.scripts.remove(&sha)) {
+            script.is_gone.store(true, Ordering::Relaxed);
             self.bytes -= script_bytes(&script);
             self.eval_count -= 1;
             self.evicted_count += 1;
@@ -290,18 +342,27 @@ fn script_bytes(script: &Script) -> usize {
     script.body.len() + size_of::<Script>() + size_of::<(Digest, Arc<Script>)>()
 }
 
-/// One run of a script or a function.
-pub struct Running {
-    this: Weak<Running>,
-    scripts: Arc<Scripts>,
+/// What is known of a run when it is first looked at.
+#[derive(Debug, Default)]
+pub struct About {
     /// The script's or the function's name.
     pub name: Vec<u8>,
     /// Of EVAL, not of FCALL.
     pub is_eval: bool,
     /// The command that runs it.
     pub command: Vec<Vec<u8>>,
+    /// How long it has been running, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Whether it has called a command that may write.
+    pub has_written: bool,
+}
+
+/// One run of a script or a function that has lasted for a moment.
+pub struct Running {
+    scripts: Arc<Scripts>,
+    /// What it is.
+    pub about: About,
     started_ms: u64,
-    is_listed: AtomicBool,
     is_slow: AtomicBool,
     /// After how many milliseconds its thread is to step aside, again.
     aside_at_ms: AtomicU64,
@@ -316,29 +377,18 @@ impl Running {
         self.has_written.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has called a command that may write.
-    #[inline]
-    pub fn has_written(&self) -> bool {
-        self.has_written.load(Ordering::Relaxed)
-    }
-
     fn is_slow(&self) -> bool {
         self.is_slow.load(Ordering::Relaxed)
     }
 
     /// How long it has been running, in milliseconds.
     pub fn duration_ms(&self) -> u64 {
-        let now_ms = self.scripts.surroundings.get().map_or(0, |surroundings| surroundings.monotonic_ms());
-        now_ms.saturating_sub(self.started_ms)
+        self.scripts.monotonic_ms().saturating_sub(self.started_ms)
     }
-}
 
-impl Watch for Running {
-    fn tick(&self) -> Option<Stop> {
+    /// Looks at the clock: whether it is to stop.
+    pub fn tick(&self) -> Option<Stop> {
         let surroundings = self.scripts.surroundings.get()?;
-        if !self.is_listed.swap(true, Ordering::Relaxed) {
-            held(&self.scripts.running).push(self.this.clone());
-        }
         let slow_after_ms = surroundings.slow_after_ms();
         let duration_ms = self.duration_ms();
         if slow_after_ms > 0 && slow_after_ms <= duration_ms {
@@ -363,9 +413,7 @@ impl Drop for Running {
                 surroundings.turn_away(false);
             }
         }
-        if self.is_listed.load(Ordering::Relaxed) {
-            held(&self.scripts.running).retain(|running| running.strong_count() > 0);
-        }
+        held(&self.scripts.running).retain(|running| running.strong_count() > 0);
     }
 }
 
@@ -399,7 +447,10 @@ mod tests {
         let figures = scripts.figures();
         assert_eq!((figures.count, figures.evicted_count), (EVAL_SCRIPTS_COUNT_MAX + 2, 1));
         scripts.flush();
-        assert_eq!(scripts.figures(), ScriptFigures { count: 0, bytes: 0, evicted_count: 1, lua_bytes: 0 });
+        assert_eq!(
+            scripts.figures(),
+            ScriptFigures { count: 0, bytes: 0, evicted_count: 1, lua_bytes: 0, functions_lua_bytes: 0 }
+        );
     }
 
     #[test]
@@ -433,7 +484,7 @@ mod tests {
     fn only_slow_scripts_that_have_not_written_are_killed() {
         let scripts = Arc::new(Scripts::default());
         scripts.surround(Box::new(Clock(AtomicU64::new(0))));
-        let running = scripts.watch(b"name", true, Vec::new());
+        let running = scripts.watch(About { is_eval: true, ..About::default() });
         assert_eq!(running.tick(), None);
         assert_eq!(scripts.kill(true), Err(Error::text(NOT_BUSY)), "it runs, but is not slow");
         assert_eq!(running.tick(), None);
@@ -442,7 +493,7 @@ mod tests {
         assert_eq!(scripts.kill(false), Err(Error::text(BUSY_EVAL)));
         running.writes();
         assert_eq!(scripts.kill(true), Err(Error::text(UNKILLABLE)));
-        let other = scripts.watch(b"other", true, Vec::new());
+        let other = scripts.watch(About { is_eval: true, ..About::default() });
         while !other.is_slow() {
             assert_eq!(other.tick(), None);
         }

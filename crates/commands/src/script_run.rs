@@ -15,16 +15,22 @@ use crate::acl::{self, Context};
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::host::Host;
+use crate::libraries::Found;
 use crate::refuse;
 use crate::run::{self, Engine, Resolved};
-use crate::script_cache::{Running, Script, Scripts};
+use crate::script_cache::{About, Habit, Running, Script, Scripts};
 use crate::session::Session;
 use crate::spec::{Flags, Scope, Spec};
 use base::PartitionId;
+use foldhash::fast::FixedState;
+use journal::Position;
 use keyspace::Keyspace;
-use script::{Called, Caller, Digest, Engine as Lua, Failure, Kind, Options, Run, ScriptFlags, Stop, Target, sha1_hex};
+use script::{
+    Called, Caller, Declared, Digest, Engine as Lua, Failure, Kind, Options, Run, ScriptFlags, Stop, Target, sha1_hex,
+};
 use smallvec::SmallVec;
 use std::cell::RefCell;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wire::args::Args;
@@ -43,21 +49,80 @@ const REPLY_KEPT_BYTES_MAX: usize = 1 << 20;
 
 const NO_SCRIPT: Error = Error::text("NOSCRIPT No matching script. Please use EVAL.");
 
-/// The script that a command names, found before its locks were taken.
+/// What a command names, found before its locks were taken.
 #[derive(Clone, Debug)]
-pub struct Located {
-    sha: Digest,
-    script: Option<Arc<Script>>,
+pub enum Located {
+    /// A script.
+    Script {
+        /// Its name.
+        sha: Digest,
+        /// The script, if it is known.
+        script: Option<Arc<Script>>,
+    },
+    /// A function of a library.
+    Function {
+        /// The function, if there is one.
+        found: Option<Found>,
+        /// What that reveals. Unknown, everything gets locked.
+        revealed: Option<Position>,
+    },
+}
+
+impl Located {
+    /// Whether it is seen to keep to the keys it is given.
+    fn keeps(&self) -> bool {
+        match self {
+            Located::Script { script, .. } => script.as_ref().is_some_and(|script| script.habit.keeps()),
+            Located::Function { found, revealed } => {
+                let keeps = |found: &Found| found.function().habit.keeps();
+                revealed.is_some() && found.as_ref().is_some_and(keeps)
+            }
+        }
+    }
 }
 
 fn is_by_sha(spec: &Spec) -> bool {
     spec.name.starts_with("evalsha")
 }
 
+fn is_of_function(spec: &Spec) -> bool {
+    spec.name.starts_with("fcall")
+}
+
+/// Scripts by the hash of their text that a thread remembers, so that EVAL need not make out the name of one it has just
+/// run. A power of two.
+const RECENT_SCRIPTS: usize = 16;
+
+thread_local! {
+    static RECENT: RefCell<[Option<Arc<Script>>; RECENT_SCRIPTS]> = const { RefCell::new([const { None }; RECENT_SCRIPTS]) };
+}
+
+/// The script with this text, and its name.
+fn locate_text(scripts: &Scripts, text: &[u8]) -> Located {
+    let slot = FixedState::with_seed(0).hash_one(text) as usize % RECENT_SCRIPTS;
+    let recent = RECENT.with_borrow(|recent| recent[slot].clone());
+    if let Some(script) = recent.filter(|script| *script.body == *text && scripts.is_used_again(script)) {
+        return Located::Script { sha: script.sha, script: Some(script) };
+    }
+    let sha = sha1_hex(text);
+    let script = scripts.find(&sha);
+    if let Some(script) = &script {
+        RECENT.with_borrow_mut(|recent| recent[slot] = Some(Arc::clone(script)));
+    }
+    Located::Script { sha, script }
+}
+
 fn locate(scripts: &Scripts, by_sha: bool, given: &[u8]) -> Option<Located> {
-    let sha =
-        if by_sha { <Digest>::try_from(given).ok()?.map(|byte| byte.to_ascii_lowercase()) } else { sha1_hex(given) };
-    Some(Located { sha, script: scripts.find(&sha) })
+    if !by_sha {
+        return Some(locate_text(scripts, given));
+    }
+    let sha = <Digest>::try_from(given).ok()?.map(|byte| byte.to_ascii_lowercase());
+    Some(Located::Script { sha, script: scripts.find(&sha) })
+}
+
+fn locate_function(engine: Engine<'_>, name: &[u8]) -> Located {
+    let (found, revealed) = engine.host.scripts().libraries().find(name, engine.keyspace);
+    Located::Function { found, revealed }
 }
 
 /// The partitions to lock for a script, ascending; remembers the script for the handler.
@@ -67,9 +132,12 @@ pub(crate) fn locks(
     spec: &Spec,
     args: &Args<'_>,
 ) -> SmallVec<[PartitionId; 4]> {
-    session.located = locate(engine.host.scripts(), is_by_sha(spec), args.at(1));
-    let keeps = |located: &Located| located.script.as_ref().is_some_and(|script| script.habit.keeps());
-    if session.located.as_ref().is_some_and(keeps) {
+    session.located = if is_of_function(spec) {
+        Some(locate_function(engine, args.at(1)))
+    } else {
+        locate(engine.host.scripts(), is_by_sha(spec), args.at(1))
+    };
+    if session.located.as_ref().is_some_and(Located::keeps) {
         declared(engine.keyspace, spec, args)
     } else {
         engine.keyspace.ids().collect()
@@ -87,23 +155,26 @@ fn declared(keyspace: &Keyspace, spec: &Spec, args: &Args<'_>) -> SmallVec<[Part
 /// What a thread keeps for the scripts it runs.
 struct OfThread {
     generation: u64,
+    kind: Kind,
     lua: Lua,
     lua_bytes: Arc<AtomicUsize>,
     reply: Vec<u8>,
 }
 
 thread_local! {
-    static OF_THREAD: RefCell<Option<OfThread>> = const { RefCell::new(None) };
+    /// For scripts, and for functions.
+    static OF_THREAD: RefCell<[Option<OfThread>; 2]> = const { RefCell::new([None, None]) };
 }
 
-/// The thread's Lua state, taken out of it so that a panic cannot leave a torn one behind.
-fn take_lua(host: &dyn Host) -> OfThread {
-    let generation = host.scripts().generation();
-    let kept = OF_THREAD.with_borrow_mut(Option::take);
+/// The thread's Lua state of a kind, taken out of it so that a panic cannot leave a torn one behind.
+fn take_lua(host: &dyn Host, kind: Kind) -> OfThread {
+    let generation = host.scripts().generation(kind);
+    let kept = OF_THREAD.with_borrow_mut(|kept| kept[kind as usize].take());
     kept.filter(|kept| kept.generation == generation).unwrap_or_else(|| {
         let insecure = host.setting("lua-enable-insecure-api").is_some_and(|value| value == "yes");
-        let options = Options { kind: Kind::Script, insecure, version: VERSION, seed: host.random() };
-        OfThread { generation, lua: Lua::new(&options), lua_bytes: host.scripts().new_state(), reply: Vec::new() }
+        let options = Options { kind, insecure, version: VERSION, seed: host.random() };
+        let lua_bytes = host.scripts().new_state(kind);
+        OfThread { generation, kind, lua: Lua::new(&options), lua_bytes, reply: Vec::new() }
     })
 }
 
@@ -112,7 +183,8 @@ fn give_back(mut of_thread: OfThread) {
     if of_thread.reply.capacity() > REPLY_KEPT_BYTES_MAX {
         of_thread.reply = Vec::new();
     }
-    OF_THREAD.with_borrow_mut(|kept| *kept = Some(of_thread));
+    let slot = of_thread.kind as usize;
+    OF_THREAD.with_borrow_mut(|kept| kept[slot] = Some(of_thread));
 }
 
 /// Checks that a script compiles and adds it.
@@ -121,7 +193,7 @@ pub(crate) fn register(host: &dyn Host, sha: &Digest, body: &[u8], is_loaded: bo
     if !header.engine.eq_ignore_ascii_case("lua") {
         return Err(refuse!("ERR Could not find scripting engine '{}'", header.engine));
     }
-    let mut of_thread = take_lua(host);
+    let mut of_thread = take_lua(host, Kind::Script);
     let compiled = of_thread.lua.compile(sha, body);
     give_back(of_thread);
     match compiled {
@@ -131,8 +203,57 @@ pub(crate) fn register(host: &dyn Host, sha: &Digest, body: &[u8], is_loaded: bo
     }
 }
 
-fn key_count(call: &Call<'_>) -> Result<usize, Error> {
-    let count = call.integer(2)?;
+/// Runs a library's code and says what it registers; `time_max_ms` is how long that may take.
+pub(crate) fn load_library(
+    host: &dyn Host,
+    name: &[u8],
+    stamp: u64,
+    code: &[u8],
+    time_max_ms: Option<u64>,
+) -> Result<Declared, Error> {
+    let mut of_thread = take_lua(host, Kind::Function);
+    // Those that were deleted are still in there.
+    if of_thread.lua.library_count() > 2 * host.scripts().libraries().read(|catalog| catalog.libraries().len()) + 16 {
+        drop(of_thread);
+        of_thread = take_lua(host, Kind::Function);
+    }
+    let until_ms = time_max_ms.map(|ms| host.scripts().monotonic_ms() + ms);
+    let loaded = of_thread.lua.load(name, stamp, code, &mut Loading { host, until_ms });
+    give_back(of_thread);
+    loaded.map_err(|failure| match failure {
+        Failure::Refused(text) => refuse!("ERR {text}"),
+        Failure::Stopped(_) => Error::text("ERR Error registering functions: FUNCTION LOAD timeout"),
+    })
+}
+
+/// A library while it is loaded.
+struct Loading<'h> {
+    host: &'h dyn Host,
+    until_ms: Option<u64>,
+}
+
+impl Caller for Loading<'_> {
+    fn call(&mut self, _args: Args<'_>, protocol: Protocol, reply: &mut Vec<u8>) -> Called {
+        Reply::new(reply, protocol).error("ERR This Redis command is not allowed from script");
+        Called::Refused
+    }
+
+    fn permitted(&mut self, _args: Args<'_>) -> Option<bool> {
+        None
+    }
+
+    fn log(&mut self, level: u8, text: &[u8]) {
+        self.host.log_of_script(level, &String::from_utf8_lossy(text));
+    }
+
+    fn tick(&mut self) -> Option<Stop> {
+        let is_over = self.until_ms.is_some_and(|until_ms| until_ms < self.host.scripts().monotonic_ms());
+        is_over.then_some(Stop::TimedOut)
+    }
+}
+
+fn key_count(call: &Call<'_>, not_a_number: Error) -> Result<usize, Error> {
+    let count = call.integer(2).map_err(|_| not_a_number)?;
     if count < 0 {
         return Err(Error::text("ERR Number of keys can't be negative"));
     }
@@ -166,14 +287,55 @@ pub(crate) fn eval(call: &mut Call<'_>, spec: &Spec) -> Result<Flow, Error> {
         Some(located) => Some(located),
         None => locate(call.host.scripts(), is_by_sha(spec), call.arg(1)),
     };
-    let key_count = key_count(call)?;
+    let key_count = key_count(call, Error::NotInteger)?;
     let script = match located {
-        Some(Located { script: Some(script), .. }) => script,
-        Some(Located { sha, script: None }) if !is_by_sha(spec) => register(call.host, &sha, call.arg(1), false)?,
+        Some(Located::Script { script: Some(script), .. }) => script,
+        Some(Located::Script { sha, script: None }) if !is_by_sha(spec) => {
+            register(call.host, &sha, call.arg(1), false)?
+        }
         _ => return Err(NO_SCRIPT),
     };
+    let target = Target::Script { sha: &script.sha, body: &script.body };
+    run_program(
+        call,
+        spec,
+        &Program { target, name: &script.sha, flags: script.flags, habit: &script.habit, key_count },
+    )
+}
+
+/// FCALL and FCALL_RO.
+pub(crate) fn fcall(call: &mut Call<'_>, spec: &Spec) -> Result<Flow, Error> {
+    let found = match call.session.located.take() {
+        Some(Located::Function { found, revealed }) => {
+            call.tx.reveal(revealed.unwrap_or(Position::ZERO));
+            found
+        }
+        // Within an EXEC, which has everything locked.
+        _ => call.host.scripts().libraries().read(|catalog| catalog.find(call.arg(1)).cloned()),
+    };
+    let found = found.ok_or(Error::text("ERR Function not found"))?;
+    let key_count = key_count(call, Error::text("ERR Bad number of keys provided"))?;
+    let (library, function) = (&found.library, found.function());
+    let name = &function.declared.name[..];
+    let target = Target::Function { library: &library.name, stamp: library.stamp, code: &library.code, function: name };
+    let flags = function.declared.flags;
+    run_program(call, spec, &Program { target, name, flags, habit: &function.habit, key_count })
+}
+
+/// A script or a function that is to run.
+struct Program<'p> {
+    target: Target<'p>,
+    name: &'p [u8],
+    flags: ScriptFlags,
+    habit: &'p Habit,
+    key_count: usize,
+}
+
+fn run_program(call: &mut Call<'_>, spec: &Spec, program: &Program<'_>) -> Result<Flow, Error> {
+    let Program { target, name, flags, habit, key_count } = *program;
+    let kind = if is_of_function(spec) { Kind::Function } else { Kind::Script };
     let read_only = spec.flags.has(Flags::READONLY);
-    may_begin(call, script.flags, read_only)?;
+    may_begin(call, flags, read_only)?;
     let params = call.args.skip(3);
     if call.may_wait {
         for index in 0..key_count {
@@ -183,28 +345,30 @@ pub(crate) fn eval(call: &mut Call<'_>, spec: &Spec) -> Result<Flow, Error> {
             return Err(Error::Spilled);
         }
     }
-    let command = call.args.iter().take(SHOWN_ARGS_COUNT_MAX);
-    let command = command.map(|arg| arg[..arg.len().min(SHOWN_ARG_BYTES_MAX)].to_vec()).collect();
-    let running = call.host.scripts().watch(&script.sha, true, command);
-    let mut of_thread = take_lua(call.host);
+    let mut of_thread = take_lua(call.host, kind);
     let OfThread { lua, reply, .. } = &mut of_thread;
     reply.clear();
     let (protocol, db) = (call.reply.protocol(), call.session.db);
-    let ids = declared(call.tx.keyspace(), spec, &call.args);
+    let has_all = call.tx.has_locked_all();
+    let declared = if has_all { declared(call.tx.keyspace(), spec, &call.args) } else { SmallVec::new() };
+    let command = call.args;
     let mut within = Within {
-        may_write: !read_only && !script.flags.has(ScriptFlags::NO_WRITES),
-        may_grow: script.flags.has(ScriptFlags::ALLOW_OOM),
-        has_all: call.tx.has_locked_all(),
+        may_write: !read_only && !flags.has(ScriptFlags::NO_WRITES),
+        may_grow: flags.has(ScriptFlags::ALLOW_OOM),
+        has_all,
         may_begin_anew: call.may_wait,
         strayed: false,
-        declared: ids,
-        running: &running,
+        declared,
+        has_written: false,
+        running: None,
+        name,
+        kind,
+        command,
         call,
     };
-    let target = Target::Script { sha: &script.sha, body: &script.body };
     let run = Run { target, params, key_count };
-    let ended = lua.run(&run, &mut within, Arc::clone(&running) as _, &mut Reply::new(reply, protocol));
-    script.habit.note(within.strayed);
+    let ended = lua.run(&run, &mut within, &mut Reply::new(reply, protocol));
+    habit.note(within.strayed);
     call.session.db = db;
     call.tx.set_db(db);
     let outcome = match ended {
@@ -218,9 +382,10 @@ pub(crate) fn eval(call: &mut Call<'_>, spec: &Spec) -> Result<Flow, Error> {
         }
         Err(Failure::Refused(text)) => Err(refuse!("ERR {text}")),
         Err(Failure::Stopped(Stop::Abandoned)) => Err(Error::Spilled),
-        Err(Failure::Stopped(Stop::Killed | Stop::TimedOut)) => {
-            Err(Error::text("ERR Script killed by user with SCRIPT KILL."))
-        }
+        Err(Failure::Stopped(Stop::Killed | Stop::TimedOut)) => Err(Error::text(match kind {
+            Kind::Script => "ERR Script killed by user with SCRIPT KILL.",
+            Kind::Function => "ERR Script killed by user with FUNCTION KILL.",
+        })),
     };
     give_back(of_thread);
     outcome
@@ -229,7 +394,13 @@ pub(crate) fn eval(call: &mut Call<'_>, spec: &Spec) -> Result<Flow, Error> {
 /// A script while it runs.
 struct Within<'w, 'c> {
     call: &'w mut Call<'c>,
-    running: &'w Running,
+    name: &'w [u8],
+    kind: Kind,
+    /// The command that runs it.
+    command: Args<'c>,
+    /// Known to others once it has lasted for a moment.
+    running: Option<Arc<Running>>,
+    has_written: bool,
     may_write: bool,
     /// It may use more memory whatever there is left.
     may_grow: bool,
@@ -237,6 +408,7 @@ struct Within<'w, 'c> {
     /// Nobody minds when it is run anew, as long as it has changed nothing.
     may_begin_anew: bool,
     strayed: bool,
+    /// Where everything is locked: the partitions of its keys.
     declared: SmallVec<[PartitionId; 4]>,
 }
 
@@ -265,7 +437,10 @@ impl Caller for Within<'_, '_> {
             }
         };
         if resolved.spec.flags.has(Flags::WRITE) {
-            self.running.writes();
+            self.has_written = true;
+            if let Some(running) = &self.running {
+                running.writes();
+            }
         }
         if self.call.nested(resolved, args, protocol, reply).is_refused { Called::Refused } else { Called::Replied }
     }
@@ -277,9 +452,29 @@ impl Caller for Within<'_, '_> {
     fn log(&mut self, level: u8, text: &[u8]) {
         self.call.host.log_of_script(level, &String::from_utf8_lossy(text));
     }
+
+    fn tick(&mut self) -> Option<Stop> {
+        if self.running.is_none() {
+            self.running = Some(self.call.host.scripts().watch(self.about()));
+        }
+        self.running.as_ref().and_then(|running| running.tick())
+    }
 }
 
 impl Within<'_, '_> {
+    #[cold]
+    fn about(&self) -> About {
+        let shown = self.command.iter().take(SHOWN_ARGS_COUNT_MAX);
+        let elapsed_ms = self.call.host.wall_us() / 1_000 - self.call.now().0;
+        About {
+            name: self.name.to_vec(),
+            is_eval: self.kind == Kind::Script,
+            command: shown.map(|arg| arg[..arg.len().min(SHOWN_ARG_BYTES_MAX)].to_vec()).collect(),
+            elapsed_ms: u64::try_from(elapsed_ms).unwrap_or(0),
+            has_written: self.has_written,
+        }
+    }
+
     /// Finds a command's row and whether a script may run it.
     fn resolve(&self, args: &Args<'_>) -> Result<Resolved, Error> {
         let resolved = run::resolve(args).map_err(|error| {
@@ -300,9 +495,7 @@ impl Within<'_, '_> {
             return Err(Error::text("ERR Write commands are not allowed from read-only scripts."));
         }
         match self.call.refuse_growth {
-            Some(why) if flags.has(Flags::DENYOOM) && !self.may_grow && !self.running.has_written() => {
-                Err(Error::text(why))
-            }
+            Some(why) if flags.has(Flags::DENYOOM) && !self.may_grow && !self.has_written => Err(Error::text(why)),
             _ => Ok(resolved),
         }
     }
@@ -317,10 +510,14 @@ impl Within<'_, '_> {
         if needs_all {
             self.strayed = true;
         } else {
-            let (keyspace, declared) = (self.call.tx.keyspace(), &self.declared);
+            let (tx, declared) = (&self.call.tx, &self.declared);
             let mut strays = false;
             spec.keys.each(args, |index| {
-                strays |= !declared.contains(&keyspace.partition_of(args.at(index)));
+                strays |= if self.has_all {
+                    !declared.contains(&tx.keyspace().partition_of(args.at(index)))
+                } else {
+                    !tx.has_locked(args.at(index))
+                };
             });
             if !strays {
                 return Ok(());

@@ -1,6 +1,6 @@
-//! Scripts: EVAL and its forms, and SCRIPT. FUNCTION and MODULE are answered for a server without either.
+//! Scripts: EVAL and its forms, and SCRIPT. MODULE is answered for a server without any.
 //!
-//! Deliberately not here: running scripts (`script_run.rs`) and knowing them (`script_cache.rs`).
+//! Deliberately not here: running scripts (`script_run.rs`), knowing them (`script_cache.rs`), functions (`functions.rs`).
 
 use crate::call::{Call, Flow};
 use crate::error::Error;
@@ -62,38 +62,6 @@ pub static COMMANDS: &[Spec] = &[
     EVAL_RO,
     EVALSHA,
     EVALSHA_RO,
-    Spec {
-        name: "function",
-        arity: Arity::AtLeast(2),
-        since: "7.0.0",
-        complexity: "Depends on subcommand.",
-        summary: "A container for commands about functions, of which there are none.",
-        syntax: "subcommand [arg [arg ...]]",
-        handler: help,
-        subcommands: &[
-            Spec {
-                name: "flush",
-                arity: Arity::AtLeast(2),
-                flags: Flags::NOSCRIPT,
-                since: "7.0.0",
-                summary: "Deletes all libraries.",
-                syntax: "[ASYNC | SYNC]",
-                handler: flush,
-                ..SCRIPT_ROW
-            },
-            HELP,
-            Spec {
-                name: "list",
-                arity: Arity::AtLeast(2),
-                since: "7.0.0",
-                summary: "Lists all libraries.",
-                syntax: "[LIBRARYNAME library-name-pattern] [WITHCODE]",
-                handler: list_nothing,
-                ..SCRIPT_ROW
-            },
-        ],
-        ..SCRIPT_ROW
-    },
     Spec {
         name: "script",
         arity: Arity::AtLeast(2),
@@ -182,16 +150,6 @@ pub const MODULE: Spec = Spec {
 
 fn list_nothing(call: &mut Call<'_>) -> Result<Flow, Error> {
     call.reply.array(0);
-    Ok(Flow::Done)
-}
-
-fn flush(call: &mut Call<'_>) -> Result<Flow, Error> {
-    match call.arg_count() {
-        2 => {}
-        3 if call.is_word(2, "ASYNC") || call.is_word(2, "SYNC") => {}
-        _ => return Err(Error::Syntax),
-    }
-    call.reply.ok();
     Ok(Flow::Done)
 }
 

@@ -8,6 +8,7 @@ static GROUPS: &[&[Spec]] = &[
     crate::bits::COMMANDS,
     crate::dump::COMMANDS,
     crate::expire::COMMANDS,
+    crate::functions::COMMANDS,
     crate::geo::COMMANDS,
     crate::geo_search::COMMANDS,
     crate::hash_ttl::COMMANDS,

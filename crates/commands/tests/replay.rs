@@ -10,7 +10,7 @@
 mod harness;
 
 use base::TimeMs;
-use commands::{Await, Flags, Flow, Host, Session, Spec, table};
+use commands::{Await, Flags, Flow, Host, Session, Spec, libraries, table};
 use harness::Node;
 use journal::{Position, Record, RecordKind};
 use keyspace::partition::Stamp;
@@ -46,8 +46,13 @@ const TEMPLATES: &[(&str, &str)] = &[
     ),
     ("expire", "key secs|key secs NX|key secs GT|key -1"),
     ("expireat", "key secs_at|key secs_at LT"),
+    ("fcall", "Set 1 key value|Both 2 key key value|Both 0 key key value"),
     ("flushall", "|ASYNC"),
     ("flushdb", "|SYNC"),
+    (
+        "function",
+        "LOAD library|LOAD REPLACE library|DELETE libname|FLUSH|RESTORE libraries|RESTORE libraries REPLACE|RESTORE libraries FLUSH",
+    ),
     ("geoadd", "zset float float field|zset NX float float field|zset CH float float field float int field"),
     ("georadius", "zset 0 0 9000 KM STORE zset|zset 0 0 9000 KM STOREDIST zset COUNT 2"),
     ("georadiusbymember", "zset field 9000 KM STORE zset"),
@@ -171,6 +176,15 @@ const TEMPLATES: &[(&str, &str)] = &[
 const BEGINNING: &[&str] =
     &["xadd x 3-0 f 1", "xadd x 4-0 f 2 g 3", "xgroup create x g 0", "xreadgroup group g c count 1 streams x >"];
 
+/// Libraries that get into each other's way; the first is there from the beginning.
+const LIBRARIES: [&str; 3] = [
+    "#!lua name=one\nredis.register_function('Set', function(keys, args) return redis.call('set', keys[1], args[1]) end)",
+    "#!lua name=two\nredis.register_function('Both', function(keys, args) redis.call('append', keys[1] or args[1], 'x')\
+     return redis.call('del', keys[2] or args[2]) end)",
+    "#!lua name=one\nredis.register_function('Both', function(keys, args) return redis.call('incr', keys[1]) end)\n\
+     redis.register_function('Set', function(keys, args) return redis.call('set', keys[1], 'other') end)",
+];
+
 const START_MS: i64 = harness::START_MS as i64;
 
 /// What a word of a template may become.
@@ -202,6 +216,9 @@ fn token(word: &'static str) -> BoxedStrategy<Vec<u8>> {
         "ms" => number(1..3_000),
         "secs_at" => number(START_MS / 1_000 - 1..START_MS / 1_000 + 12),
         "ms_at" => number(START_MS - 500..START_MS + 12_000),
+        "library" => one_of(&LIBRARIES),
+        "libname" => one_of(&["one", "two"]),
+        "libraries" => select(LIBRARIES.map(|code| library_payload(&[code])).to_vec()).boxed(),
         "payload" => select(payloads()).boxed(),
         "(int" => (-3..12).prop_map(|number| format!("({number}").into_bytes()).boxed(),
         "u8" | "u4" | "u3" | "i5" | "-inf" | "+inf" | "[f" | "(h" | "[g" => one_of(&[word]),
@@ -243,6 +260,13 @@ fn payloads() -> Vec<Vec<u8>> {
         .iter()
         .map(|key| bulk(&node.line(&mut session, &format!("dump {key}")).reply))
         .collect()
+}
+
+/// What FUNCTION DUMP says of these libraries.
+fn library_payload(codes: &[&str]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    rdb::dump_functions(&mut payload, codes.iter().map(|code| code.as_bytes()));
+    payload
 }
 
 fn bulk(reply: &[u8]) -> Vec<u8> {
@@ -315,6 +339,7 @@ fn run(steps: &[Step], wrote: &mut BTreeSet<String>) -> Node {
     for line in BEGINNING {
         node.line(&mut session, line);
     }
+    node.call(&mut session, &["function", "load", LIBRARIES[0]]);
     let mut waiters = Vec::new();
     for step in steps {
         let before = node.journal.tail();
@@ -387,6 +412,14 @@ fn first_difference(live: &str, other: &str) -> String {
     format!("live     {live_line}\nreplayed {other_line}")
 }
 
+/// Names and codes of the libraries that FCALL looks into.
+fn catalog(node: &Node) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let look = |catalog: &libraries::Catalog| {
+        catalog.libraries().map(|library| (library.name.clone(), library.code.to_vec())).collect()
+    };
+    node.host.scripts().libraries().read(look)
+}
+
 fn check(steps: &[Step], wrote: &mut BTreeSet<String>) -> Result<(), TestCaseError> {
     let node = run(steps, wrote);
     let live = node.dump();
@@ -397,6 +430,9 @@ fn check(steps: &[Step], wrote: &mut BTreeSet<String>) -> Result<(), TestCaseErr
     prop_assert!(again == live, "{}", first_difference(&live, &again));
     replayed.spill_all();
     prop_assert!(replayed.dump() == live, "a replayed home\n{}", first_difference(&live, &replayed.dump()));
+    let refused = |name: &[u8], error: &commands::Error| panic!("{}: {}", name.escape_ascii(), error.reply());
+    libraries::open(&replayed.keyspace, &replayed.journal, &replayed.host, refused).expect("the journal has it");
+    prop_assert_eq!(catalog(&replayed), catalog(&node));
     Ok(())
 }
 
@@ -421,8 +457,8 @@ fn a_replayed_journal_gives_the_state_that_commands_gave() {
 
 #[test]
 fn every_write_command_has_a_template() {
-    // PFCOUNT only reads, as its row says, but may keep its answer in the value. What EVAL writes, its commands do.
-    let writes = |spec: &Spec| spec.flags.has(Flags::WRITE) || matches!(spec.name, "pfcount" | "eval");
+    // PFCOUNT only reads, as its row says, but may keep its answer in the value. What EVAL and FCALL write, their commands do.
+    let writes = |spec: &Spec| spec.flags.has(Flags::WRITE) || matches!(spec.name, "pfcount" | "eval" | "fcall");
     let is_write = |spec: &&'static Spec| writes(spec) || spec.subcommands.iter().any(writes);
     let written: BTreeSet<&str> = table::all().iter().copied().filter(is_write).map(|spec| spec.name).collect();
     let templates: BTreeMap<&str, &str> = TEMPLATES.iter().copied().collect();

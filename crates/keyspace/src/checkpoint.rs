@@ -24,6 +24,7 @@
 
 use crate::effect::put_expires;
 use crate::entry::{EntryRef, Home, Meta, Payload, Stored};
+use crate::library::PHYSICAL_DB_COUNT;
 use crate::partition::Partition;
 use crate::value::{Kind, Value, as_integer, read_kind};
 use base::checksum::crc32c;
@@ -283,7 +284,7 @@ fn load_block(body: &[u8], partition: &mut Partition) -> Result<u64, Truncated> 
 
 fn load_entry(reader: &mut Reader<'_>, partition: &mut Partition) -> Result<(), Truncated> {
     let db = reader.u8()?;
-    if usize::from(db) >= DB_COUNT {
+    if db >= PHYSICAL_DB_COUNT {
         return Err(Truncated);
     }
     let kind = read_kind(reader)?;

@@ -18,8 +18,9 @@
 //!
 //! Those of lists, sorted sets and streams are described at the heads of the files below.
 //!
-//! Effects name physical databases (see `Partition`), so a swap of two numbers moves no key. They never depend
-//! on another key, a clock or randomness; the batch's own timestamp decides what has expired.
+//! Effects name physical databases (see `Partition`), so a swap of two numbers moves no key; one of them is that of
+//! libraries (`library.rs`). They never depend on another key, a clock or randomness; the batch's own timestamp
+//! decides what has expired.
 //!
 //! Invariant: `decode` of what `put_*` wrote gives the same effect; foreign bytes are refused, never asserted.
 
@@ -33,9 +34,10 @@ pub use set::{SetChange, put_set_add, put_set_remove};
 
 use self::sorted_set::SortedSetChange;
 use self::stream::StreamChange;
+use crate::library::{LIBRARY_DB, PHYSICAL_DB_COUNT};
 use crate::value::{Kind, read_kind};
 use base::codec::{put_bytes, put_varint};
-use base::{DB_COUNT, Reader, TimeMs, Truncated};
+use base::{Reader, TimeMs, Truncated};
 
 #[repr(u8)]
 enum Tag {
@@ -274,7 +276,7 @@ impl<'a> Effect<'a> {
                 Effect::Stream { key: reader.bytes()?, change: StreamChange::decode(t, reader)? }
             }
             t if t == Tag::FlushDb as u8 => Effect::FlushDb,
-            t if t == Tag::SwapDbs as u8 => Effect::SwapDbs { other: read_db(reader)? },
+            t if t == Tag::SwapDbs as u8 && db < LIBRARY_DB => Effect::SwapDbs { other: read_numbered(reader)? },
             _ => return Err(Truncated),
         };
         Ok((db, effect))
@@ -283,7 +285,13 @@ impl<'a> Effect<'a> {
 
 fn read_db(reader: &mut Reader<'_>) -> Result<u8, Truncated> {
     let db = reader.u8()?;
-    if usize::from(db) < DB_COUNT { Ok(db) } else { Err(Truncated) }
+    if db < PHYSICAL_DB_COUNT { Ok(db) } else { Err(Truncated) }
+}
+
+/// A database that has a number.
+fn read_numbered(reader: &mut Reader<'_>) -> Result<u8, Truncated> {
+    let db = read_db(reader)?;
+    if db < LIBRARY_DB { Ok(db) } else { Err(Truncated) }
 }
 
 fn read_expires(reader: &mut Reader<'_>) -> Result<Option<TimeMs>, Truncated> {
@@ -310,7 +318,8 @@ pub fn put_expires(out: &mut Vec<u8>, expires: Option<TimeMs>) {
     put_varint(out, expires.map_or(0, |at| at.0.max(0) as u64 + 1));
 }
 
-/// Calls `each` with the key that each effect of a batch is about; `None` for those about a whole database.
+/// Calls `each` with the key that each effect of a batch is about; `None` for those about a whole database. Libraries are
+/// no keys.
 ///
 /// # Panics
 /// When `body` is not made of effects.
@@ -320,7 +329,9 @@ pub(crate) fn each_changed<'b>(body: &'b [u8], mut each: impl FnMut(Option<&'b [
         let mut head = reader.clone();
         Effect::decode(&mut reader).expect("a batch made here is made of effects");
         let tag = head.u8().expect("an effect has a tag");
-        head.u8().expect("an effect has a database");
+        if head.u8().expect("an effect has a database") == LIBRARY_DB {
+            continue;
+        }
         let is_about_all = tag == Tag::FlushDb as u8 || tag == Tag::SwapDbs as u8;
         each((!is_about_all).then(|| head.bytes().expect("an effect has a key")));
     }

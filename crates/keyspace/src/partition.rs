@@ -1,4 +1,5 @@
-//! One partition: sixteen databases of keys, a version counter, and the one function that changes them.
+//! One partition: sixteen databases of keys and one of libraries, a version counter, and the one function that changes
+//! them.
 //!
 //! Live commands and replay share [`Partition::apply`]; that is the whole argument for why a restarted or a
 //! following node has the same state as the one that took the command.
@@ -24,6 +25,7 @@ use crate::entry::{Entry, EntryRef, Home, Meta, Payload, Stored};
 use crate::hash::Hash;
 use crate::hasher::hash_bytes;
 use crate::index::Index;
+use crate::library::PHYSICAL_DB_COUNT;
 use crate::live::LiveBytes;
 use crate::spilled::Image;
 use crate::table::Place;
@@ -209,7 +211,7 @@ impl Partition {
         Partition {
             id,
             version: Version(0),
-            dbs: (0..DB_COUNT).map(|_| Db::default()).collect(),
+            dbs: (0..PHYSICAL_DB_COUNT).map(|_| Db::default()).collect(),
             db_map: std::array::from_fn(|db| db as u8),
             garbage: Vec::new(),
             ended: EndedCounts::default(),

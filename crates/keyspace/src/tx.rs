@@ -30,6 +30,7 @@ use crate::events::{Event, Interests, Told};
 use crate::hash::Hash;
 use crate::hasher::hash_bytes;
 use crate::keyspace::Keyspace;
+use crate::library::LIBRARY_PARTITION;
 use crate::partition::{Applied, EndedCounts, Ending, Garbage, Partition, Stamp, has_ended};
 use crate::spilled::{self, Spilled};
 use crate::table::Place;
@@ -721,6 +722,12 @@ impl<'a> Tx<'a> {
             self.tell(Event::Evicted, "evicted", self.parts[part].logical(db), key);
         }
         self.signal_gone(part, db, key);
+    }
+
+    /// Changes libraries, of which nobody is told.
+    pub(crate) fn change_library(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let part = self.position_of(LIBRARY_PARTITION).expect("who changes libraries has locked them");
+        self.change_in(part, |out, _| encode(out));
     }
 
     fn ensure_all(&self) {

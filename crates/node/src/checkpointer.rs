@@ -13,9 +13,10 @@
 
 use crate::node::Node;
 use crate::open::{CHECKPOINT_DIR, checkpoint_path, draft_path, live_segments};
-use base::{DB_COUNT, PartitionId, TimeMs};
+use base::{PartitionId, TimeMs};
 use env::File;
 use journal::{Position, SegmentId};
+use keyspace::PHYSICAL_DB_COUNT;
 use keyspace::checkpoint::{BlockWriter, Header, needs_home};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -305,7 +306,7 @@ impl Node {
         };
         header.encode(&mut file.buffer);
         let mut blocks = BlockWriter::default();
-        for db in 0..DB_COUNT as u8 {
+        for db in 0..PHYSICAL_DB_COUNT {
             self.checkpoint_db(id, db, &mut blocks, &mut file)?;
         }
         blocks.finish(self.journal.content_end(), &mut file.buffer);

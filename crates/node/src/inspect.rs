@@ -129,7 +129,7 @@ fn look_at_checkpoints(
 /// Reads every value that an entry says is in the journal. Returns how many could be.
 fn look_at_values(offline: &Offline, partition: &Partition, report: &mut Report) -> u64 {
     let mut count = 0;
-    for db in 0..base::DB_COUNT as u8 {
+    for db in 0..keyspace::PHYSICAL_DB_COUNT {
         partition.index(db).each(|entry| {
             if !matches!(entry.stored(), Stored::Spilled) {
                 return;

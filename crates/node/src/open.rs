@@ -189,7 +189,7 @@ pub fn open(
 /// A checkpoint may know versions of batches that were given up: the next batch must not repeat them.
 fn outrun_entries(partition: &mut Partition) {
     let mut newest = partition.version();
-    for db in 0..base::DB_COUNT as u8 {
+    for db in 0..keyspace::PHYSICAL_DB_COUNT {
         partition.index(db).each(|entry| newest = newest.max(entry.version()));
     }
     partition.set_version(newest);

@@ -124,8 +124,8 @@ impl Versions {
     }
 }
 
-/// Splits a payload into its encoding and body.
-pub(crate) fn open(payload: &[u8], checksum: Checksum, versions: Versions) -> Result<(Encoding, &[u8]), DumpError> {
+/// Splits a payload into what stands before its footer, and its version.
+pub(crate) fn split_footer(payload: &[u8], checksum: Checksum, versions: Versions) -> Result<(&[u8], u16), DumpError> {
     let (covered, crc) = payload.split_last_chunk::<CRC_BYTES>().ok_or(DumpError::VersionOrChecksum)?;
     let (value, version) = covered.split_last_chunk::<VERSION_BYTES>().ok_or(DumpError::VersionOrChecksum)?;
     let version = u16::from_le_bytes(*version);
@@ -135,6 +135,12 @@ pub(crate) fn open(payload: &[u8], checksum: Checksum, versions: Versions) -> Re
     if checksum == Checksum::Verify && crc64(covered) != u64::from_le_bytes(*crc) {
         return Err(DumpError::VersionOrChecksum);
     }
+    Ok((value, version))
+}
+
+/// Splits a payload into its encoding and body.
+pub(crate) fn open(payload: &[u8], checksum: Checksum, versions: Versions) -> Result<(Encoding, &[u8]), DumpError> {
+    let (value, version) = split_footer(payload, checksum, versions)?;
     let (byte, body) = value.split_first().ok_or(DumpError::BadFormat("payload has no type"))?;
     let encoding = Encoding::decode(*byte, version).ok_or(DumpError::BadFormat("type is not known"))?;
     Ok((encoding, body))
@@ -145,7 +151,16 @@ pub(crate) fn put_payload(out: &mut Vec<u8>, encoding: Encoding, body: impl FnOn
     let start = out.len();
     out.push(encoding as u8);
     body(out);
-    out.extend_from_slice(&encoding.version().to_le_bytes());
+    put_footer_of(out, start, encoding.version());
+}
+
+/// Appends the footer of a payload that began at `start`, and that Redis 7.0 can read.
+pub(crate) fn put_footer(out: &mut Vec<u8>, start: usize) {
+    put_footer_of(out, start, VERSION_REDIS_7_0);
+}
+
+fn put_footer_of(out: &mut Vec<u8>, start: usize, version: u16) {
+    out.extend_from_slice(&version.to_le_bytes());
     let crc = crc64(&out[start..]);
     out.extend_from_slice(&crc.to_le_bytes());
 }

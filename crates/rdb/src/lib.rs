@@ -1,4 +1,4 @@
-//! Values as Redis serialises them: what DUMP gives and RESTORE takes.
+//! Values as Redis serialises them: what DUMP gives and RESTORE takes. Libraries of functions, too.
 //!
 //! A payload is `type:u8 body version:u16 crc64:u64`, little-endian where not said otherwise. `type` names the
 //! body's encoding, of which twenty years of Redis have left two dozen: this crate reads all that Redis 2.6 to 8.0
@@ -30,6 +30,7 @@ mod element;
 mod encode;
 mod error;
 mod format;
+mod functions;
 mod intset;
 mod listpack;
 mod lzf;
@@ -44,6 +45,7 @@ pub use decode::{VALUE_BYTES_MAX, decode_dump, decode_dump_unchecked, decode_dum
 pub use encode::{dump_hash, dump_list, dump_set, dump_sorted_set, dump_string, encode_dump};
 pub use error::DumpError;
 pub use format::Versions;
+pub use functions::{decode_functions, dump_functions};
 pub use object::{
     HashField, Object, Stream, StreamConsumer, StreamEntry, StreamGroup, StreamId, StreamPending, StreamState,
 };

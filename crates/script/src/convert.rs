@@ -57,26 +57,33 @@ pub(crate) struct Names {
 }
 
 /// Whole replies, read from the front.
-struct Source<'s> {
+pub(crate) struct Source<'s> {
     rest: &'s [u8],
 }
 
 impl<'s> Source<'s> {
-    fn line(&mut self) -> (u8, &'s [u8]) {
+    pub fn of(replies: &'s [u8]) -> Self {
+        Source { rest: replies }
+    }
+
+    /// The marker and the rest of the next line.
+    pub fn line(&mut self) -> (u8, &'s [u8]) {
         let end = self.rest.iter().position(|byte| *byte == b'\n').expect("a reply of our own is whole");
         let line = (self.rest[0], &self.rest[1..end - 1]);
         self.rest = &self.rest[end + 1..];
         line
     }
 
-    fn bytes(&mut self, count: usize) -> &'s [u8] {
+    /// The next bytes, before the end of a line.
+    pub fn bytes(&mut self, count: usize) -> &'s [u8] {
         let (bytes, rest) = self.rest.split_at(count);
         self.rest = &rest[2..];
         bytes
     }
 }
 
-fn number(line: &[u8]) -> i64 {
+/// The number in a header.
+pub(crate) fn number(line: &[u8]) -> i64 {
     base::number::parse_i64(line).expect("a header of our own is a number")
 }
 
@@ -97,83 +104,10 @@ impl Names {
             counted: lua.create_string("ignore_error_stats_update")?,
         })
     }
-
-    fn single(lua: &Lua, field: &LuaString, value: Value) -> LuaResult<Value> {
-        let table = lua.create_table_with_capacity(0, 1)?;
-        table.raw_set(field, value)?;
-        Ok(Value::Table(table))
-    }
-
-    /// The Lua value of one whole reply.
-    pub fn read(&self, lua: &Lua, reply: &[u8]) -> LuaResult<Value> {
-        self.value(lua, &mut Source { rest: reply })
-    }
-
-    fn value(&self, lua: &Lua, source: &mut Source<'_>) -> LuaResult<Value> {
-        let (marker, line) = source.line();
-        let text = |bytes: &[u8]| lua.create_string(bytes).map(Value::String);
-        match marker {
-            b':' => Ok(Value::Number(number(line) as f64)),
-            b'$' => match number(line) {
-                -1 => Ok(Value::Boolean(false)),
-                count => text(source.bytes(count as usize)),
-            },
-            b'+' => Names::single(lua, &self.ok, text(line)?),
-            b'-' => {
-                let error = lua.create_table_with_capacity(0, 4)?;
-                error.raw_set(&self.err, text(line)?)?;
-                error.raw_set(&self.counted, true)?;
-                Ok(Value::Table(error))
-            }
-            b'*' | b'>' => match number(line) {
-                -1 => Ok(Value::Boolean(false)),
-                count => {
-                    let array = lua.create_table_with_capacity(count as usize, 0)?;
-                    for at in 1..=count {
-                        array.raw_set(at, self.value(lua, source)?)?;
-                    }
-                    Ok(Value::Table(array))
-                }
-            },
-            b'_' => Ok(Value::Nil),
-            b'#' => Ok(Value::Boolean(line == b"t")),
-            b',' => Names::single(lua, &self.double, Value::Number(double(line))),
-            b'(' => Names::single(lua, &self.big_number, text(line)?),
-            b'=' => {
-                let bytes = source.bytes(number(line) as usize);
-                let verbatim = lua.create_table_with_capacity(0, 2)?;
-                verbatim.raw_set(&self.string, text(&bytes[4..])?)?;
-                verbatim.raw_set(&self.format, text(&bytes[..3])?)?;
-                Names::single(lua, &self.verbatim, Value::Table(verbatim))
-            }
-            b'%' => {
-                let map = lua.create_table()?;
-                for _ in 0..number(line) {
-                    let key = self.value(lua, source)?;
-                    let value = self.value(lua, source)?;
-                    map.raw_set(key, value)?;
-                }
-                Names::single(lua, &self.map, Value::Table(map))
-            }
-            b'~' => {
-                let set = lua.create_table()?;
-                for _ in 0..number(line) {
-                    set.raw_set(self.value(lua, source)?, true)?;
-                }
-                Names::single(lua, &self.set, Value::Table(set))
-            }
-            b'|' => {
-                for _ in 0..number(line) * 2 {
-                    self.value(lua, source)?;
-                }
-                self.value(lua, source)
-            }
-            other => unreachable!("replies of ours begin with a marker, not {other}"),
-        }
-    }
 }
 
-fn double(text: &[u8]) -> f64 {
+/// The number in a line of RESP3.
+pub(crate) fn double(text: &[u8]) -> f64 {
     base::number::parse_f64(text).unwrap_or(f64::NAN)
 }
 

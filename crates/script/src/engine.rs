@@ -9,17 +9,15 @@
 use crate::convert::{Names, Replies, write_reply};
 use crate::library::{Declared, declared};
 use crate::native;
+use crate::raw::{self, Reach};
 use crate::sha1::Digest;
 use crate::shebang::script_header;
 use mlua::chunk::ChunkMode;
-use mlua::{
-    Error, Function, HookTriggers, Lua, LuaOptions, MultiValue, Result as LuaResult, StdLib, Table, Value, VmState,
-};
+use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, Result as LuaResult, StdLib, Table, Value, VmState};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
-use wire::args::{Args, Ranges};
+use wire::args::Args;
 use wire::reply::{Protocol, Reply};
 
 /// Virtual machine instructions between two looks at the clock.
@@ -50,6 +48,9 @@ pub trait Caller {
 
     /// Writes to the server's log; `level` is 0 (debug) to 3 (warning).
     fn log(&mut self, level: u8, text: &[u8]);
+
+    /// Whether the script is to stop; asked about every millisecond.
+    fn tick(&mut self) -> Option<Stop>;
 }
 
 /// Why a script is not to go on.
@@ -61,12 +62,6 @@ pub enum Stop {
     Abandoned,
     /// A library took too long to load.
     TimedOut,
-}
-
-/// Watches over a run; asked about every millisecond.
-pub trait Watch: Send + Sync {
-    /// Whether the script is to stop.
-    fn tick(&self) -> Option<Stop>;
 }
 
 /// Which scripts a state is for.
@@ -145,8 +140,12 @@ pub enum Failure {
 
 /// What the state's functions share.
 pub(crate) struct Shared {
-    watch: RefCell<Option<Arc<dyn Watch>>>,
-    stop: Cell<Option<Stop>>,
+    /// Whom calls reach.
+    pub(crate) reach: Reach,
+    /// Why the script is not to go on.
+    pub(crate) stop: Cell<Option<Stop>>,
+    /// Memory that is kept from one call to the next.
+    pub(crate) replies: Cell<Replies>,
     /// The version of the replies scripts get, which they choose.
     pub(crate) protocol: Cell<Protocol>,
     pub(crate) seed: Cell<u64>,
@@ -160,18 +159,14 @@ impl Shared {
 
     fn tick(&self, lua: &Lua, shared: &Rc<Shared>) -> LuaResult<VmState> {
         if self.stop.get().is_none() {
-            let stop = self.watch.borrow().as_ref().and_then(|watch| watch.tick());
+            let stop = self.reach.with(|caller| caller.tick()).flatten();
             if let Some(stop) = stop {
-                self.stop(lua, shared, stop)?;
+                // From here on every line is an error, so that no `pcall` keeps the script going.
+                self.stop.set(Some(stop));
+                hook(lua, shared, HookTriggers::EVERY_LINE)?;
             }
         }
         if self.is_stopped() { Err(stopped()) } else { Ok(VmState::Continue) }
-    }
-
-    /// From here on every line is an error, so that no `pcall` keeps the script going.
-    fn stop(&self, lua: &Lua, shared: &Rc<Shared>, why: Stop) -> LuaResult<()> {
-        self.stop.set(Some(why));
-        hook(lua, shared, HookTriggers::EVERY_LINE)
     }
 }
 
@@ -189,17 +184,16 @@ const EVERY_TICK: HookTriggers = HookTriggers::new().every_nth_instruction(TICK_
 /// See the module's text.
 pub struct Engine {
     lua: Lua,
+    /// Behind the state, which looks into it until it is closed.
     shared: Rc<Shared>,
     names: Names,
     keep: Function,
-    run_script: Function,
-    run_function: Function,
+    entrance: Function,
     load_library: Function,
     scrub: Function,
     chunk_count: usize,
     runs: u32,
     libraries: HashMap<Vec<u8>, u64>,
-    replies: Replies,
 }
 
 impl Engine {
@@ -215,8 +209,9 @@ impl Engine {
         let libs = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
         let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(false))?;
         let shared = Rc::new(Shared {
-            watch: RefCell::new(None),
+            reach: Reach::default(),
             stop: Cell::new(None),
+            replies: Cell::default(),
             protocol: Cell::new(Protocol::Resp2),
             seed: Cell::new(options.seed),
             cjson: RefCell::default(),
@@ -230,6 +225,7 @@ impl Engine {
         let (environment, keep, run_script, run_function, load_library, scrub): (Table, _, _, _, _, _) =
             sandbox.call((functions, kind, options.insecure))?;
         lua.set_globals(environment)?;
+        let entrance = raw::entrance(&lua, run_script, run_function)?;
         hook(&lua, &shared, EVERY_TICK)?;
         lua.gc_collect()?;
         lua.set_memory_limit(crate::HEAP_BYTES_MAX)?;
@@ -239,14 +235,12 @@ impl Engine {
             shared,
             names,
             keep,
-            run_script,
-            run_function,
+            entrance,
             load_library,
             scrub,
             chunk_count: 0,
             runs: 0,
             libraries: HashMap::new(),
-            replies: Replies::default(),
         })
     }
 
@@ -284,14 +278,14 @@ impl Engine {
     /// Loads a library, in place of any other of its name, and says what it registered.
     ///
     /// # Errors
-    /// `Refused`; `Stopped` when `watch` says so.
-    pub fn load(&mut self, name: &[u8], stamp: u64, code: &[u8], watch: Arc<dyn Watch>) -> Result<Declared, Failure> {
+    /// `Refused`; `Stopped` when `caller` says so.
+    pub fn load(&mut self, name: &[u8], stamp: u64, code: &[u8], caller: &mut dyn Caller) -> Result<Declared, Failure> {
         let end = code.iter().position(|byte| *byte == b'\n').unwrap_or(code.len());
         let refuse = |what: &str, error: &Error| Failure::Refused(format!("{what}: {}", native::text_of(error)));
         let chunk = self.lua.load(&code[end..]).set_name("@user_function").set_mode(ChunkMode::Text);
         let chunk = chunk.into_function().map_err(|error| refuse("Error compiling function", &error))?;
-        self.begin(watch);
-        let loaded = self.load_chunk(name, chunk);
+        self.begin();
+        let loaded = self.shared.reach.lend(caller, || self.load_chunk(name, chunk));
         self.end().map_err(|error| refuse("Error registering functions", &error))?;
         let registering = |error: &Error| match self.shared.stop.take() {
             Some(stop) => Failure::Stopped(stop),
@@ -323,21 +317,21 @@ impl Engine {
         }
     }
 
-    fn begin(&self, watch: Arc<dyn Watch>) {
+    fn begin(&self) {
         self.shared.stop.set(None);
         self.shared.protocol.set(Protocol::Resp2);
-        *self.shared.watch.borrow_mut() = Some(watch);
     }
 
     /// Back to ticking; `stop` is left for who asks why.
     fn end(&mut self) -> LuaResult<()> {
-        self.replies.shrink();
-        *self.shared.watch.borrow_mut() = None;
         if self.shared.is_stopped() {
             hook(&self.lua, &self.shared, EVERY_TICK)?;
         }
         self.runs += 1;
         if self.runs.is_multiple_of(CLEANING_RUNS) {
+            let mut replies = self.shared.replies.take();
+            replies.shrink();
+            self.shared.replies.set(replies);
             self.lua.gc_step()?;
             self.scrub.call::<()>(())?;
         }
@@ -348,28 +342,17 @@ impl Engine {
     ///
     /// # Errors
     /// Nothing was written.
-    pub fn run(
-        &mut self,
-        run: &Run<'_>,
-        caller: &mut dyn Caller,
-        watch: Arc<dyn Watch>,
-        reply: &mut Reply<'_>,
-    ) -> Result<Outcome, Failure> {
+    pub fn run(&mut self, run: &Run<'_>, caller: &mut dyn Caller, reply: &mut Reply<'_>) -> Result<Outcome, Failure> {
         if let Target::Function { library, stamp, code, .. } = run.target
             && self.libraries.get(library) != Some(&stamp)
         {
-            self.load(library, stamp, code, Arc::clone(&watch))?;
+            self.load(library, stamp, code, caller)?;
         }
-        self.begin(watch);
+        self.begin();
         let mut result = self.call(run, caller);
         if let (Ok(None), Target::Script { sha, body }) = (&result, run.target) {
-            match self.compile(sha, body) {
-                Ok(()) => result = self.call(run, caller),
-                Err(failure) => {
-                    *self.shared.watch.borrow_mut() = None;
-                    return Err(failure);
-                }
-            }
+            self.compile(sha, body)?;
+            result = self.call(run, caller);
         }
         let ended = self.end();
         if let Some(stop) = self.shared.stop.take() {
@@ -388,33 +371,9 @@ impl Engine {
     }
 
     /// What it ended with, and whether well; `None` when the script is not there.
-    fn call(&mut self, run: &Run<'_>, caller: &mut dyn Caller) -> LuaResult<Option<(bool, Value)>> {
-        let lua = &self.lua;
-        let shared = &self.shared;
-        let (names, replies) = (&self.names, &mut self.replies);
-        let keys = lua.create_table_with_capacity(run.key_count, 0)?;
-        let args = lua.create_table_with_capacity(run.params.count() - run.key_count, 0)?;
-        for (at, param) in run.params.iter().enumerate() {
-            let (into, at) = if at < run.key_count { (&keys, at) } else { (&args, at - run.key_count) };
-            into.raw_set(at + 1, lua.create_string(param)?)?;
-        }
-        lua.scope(|scope| {
-            let dispatch = scope.create_function_mut(|lua: &Lua, values: MultiValue| {
-                let protocol = shared.protocol.get();
-                match dispatch(lua, names, replies, caller, values, protocol)? {
-                    Some(given) => Ok(given),
-                    None => Err(shared.stop(lua, shared, Stop::Abandoned).err().unwrap_or_else(stopped)),
-                }
-            })?;
-            let (ok, value): (Option<bool>, Value) = match run.target {
-                Target::Script { sha, .. } => self.run_script.call((dispatch, lua.create_string(sha)?, keys, args))?,
-                Target::Function { library, function, .. } => {
-                    let (library, function) = (lua.create_string(library)?, lua.create_string(function)?);
-                    self.run_function.call((dispatch, library, function, keys, args))?
-                }
-            };
-            Ok(ok.map(|ok| (ok, value)))
-        })
+    fn call(&self, run: &Run<'_>, caller: &mut dyn Caller) -> LuaResult<Option<(bool, Value)>> {
+        let (ok, value) = self.shared.reach.lend(caller, || raw::enter(&self.entrance, run))?;
+        Ok(ok.map(|ok| (ok, value)))
     }
 
     fn write(&self, run: &Run<'_>, ok: bool, value: &Value, reply: &mut Reply<'_>) -> LuaResult<Outcome> {
@@ -443,83 +402,4 @@ impl Engine {
         let was_counted = matches!(error.raw_get(&self.names.counted)?, Value::Boolean(true));
         Ok(Outcome { is_error: true, was_counted })
     }
-}
-
-/// What comes first where no command is meant: the address of something scripts cannot name.
-pub(crate) fn aside() -> Value {
-    static ASIDE: u8 = 0;
-    Value::LightUserData(mlua::LightUserData((&raw const ASIDE).cast_mut().cast()))
-}
-
-/// An error of a command that a script called.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    /// Its text.
-    pub text: Vec<u8>,
-    /// Whether the command counted it.
-    pub was_counted: bool,
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.text))
-    }
-}
-
-impl std::error::Error for Refused {}
-
-/// `None`: the script is abandoned.
-fn dispatch(
-    lua: &Lua,
-    names: &Names,
-    replies: &mut Replies,
-    caller: &mut dyn Caller,
-    mut values: MultiValue,
-    protocol: Protocol,
-) -> LuaResult<Option<Value>> {
-    const LOG: i64 = 1;
-    let is_aside = values.front() == Some(&aside());
-    let mut integer = || values.pop_front().as_ref().and_then(Value::as_integer);
-    if is_aside {
-        integer();
-        if integer() == Some(LOG) {
-            let level = integer().unwrap_or(0);
-            let text = values.pop_front().unwrap_or(Value::Nil);
-            caller.log(level as u8, &native::bytes_of_value(&text));
-            return Ok(Some(Value::Nil));
-        }
-    }
-    if let Err(text) = arguments(&mut replies.args, &values) {
-        return Err(Error::external(Refused { text: text.into(), was_counted: false }));
-    }
-    let args = replies.args.args(&[]);
-    if is_aside {
-        return Ok(Some(caller.permitted(args).map_or(Value::Nil, Value::Boolean)));
-    }
-    replies.bytes.clear();
-    match caller.call(args, protocol, &mut replies.bytes) {
-        Called::Replied => names.read(lua, &replies.bytes).map(Some),
-        Called::Refused => {
-            let text = replies.bytes.get(1..replies.bytes.len() - 2).expect("an error begins and ends as one");
-            Err(Error::external(Refused { text: text.to_vec(), was_counted: true }))
-        }
-        Called::Abandoned => Ok(None),
-    }
-}
-
-/// Lua values as the arguments of a command.
-fn arguments(ranges: &mut Ranges, values: &MultiValue) -> Result<(), &'static str> {
-    if values.is_empty() {
-        return Err("ERR Please specify at least one argument for this call");
-    }
-    ranges.begin_own();
-    for value in values {
-        match value {
-            Value::String(text) => ranges.add(&text.as_bytes()),
-            Value::Integer(number) => ranges.add(&base::number::format_i64(*number)),
-            Value::Number(number) => ranges.add(&base::number::format_f64(*number)),
-            _ => return Err("ERR Command arguments must be strings or integers"),
-        }
-    }
-    Ok(())
 }

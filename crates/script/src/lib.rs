@@ -6,10 +6,10 @@
 //! ```
 //!
 //! Does not know: keys, sockets, the command table. Commands reach the outside through the [`Caller`] trait, the clock
-//! through [`Watch`].
+//! through it as well.
 //!
 //! Invariants: no script sees what another left behind, except in a state the caller throws away; a script that was
-//! stopped runs no further, whatever it catches; memory stays below [`HEAP_BYTES_MAX`] for each state.
+//! stopped runs no command, and no further than to the next look at the clock, whatever it catches; memory stays below [`HEAP_BYTES_MAX`] for each state.
 
 mod bit;
 mod cjson;
@@ -19,11 +19,12 @@ mod engine;
 mod library;
 mod native;
 mod number;
+mod raw;
 mod sha1;
 mod shebang;
 mod structs;
 
-pub use engine::{Called, Caller, Engine, Failure, Kind, Options, Outcome, Run, Stop, Target, Watch};
+pub use engine::{Called, Caller, Engine, Failure, Kind, Options, Outcome, Run, Stop, Target};
 pub use library::{Declared, LibraryFunction};
 pub use sha1::{Digest, sha1_hex};
 pub use shebang::{Header, ScriptFlags, library_header, script_header};

@@ -3,10 +3,11 @@
 //! A native function gives either what it returns or the text of its error; `sandbox.lua` raises the error, so that it
 //! carries the line of the script that caused it.
 
-use crate::engine::{Options, Refused, Shared, aside};
+use crate::engine::{Options, Shared};
 use crate::{bit, cjson, cmsgpack, structs};
 use mlua::{Error, Function, Lua, LuaString, MultiValue, Result as LuaResult, Table, Value};
 use std::rc::Rc;
+use wire::args::Ranges;
 use wire::reply::Protocol;
 
 /// Why a native function failed.
@@ -197,8 +198,20 @@ pub(crate) fn functions(lua: &Lua, shared: &Rc<Shared>, options: &Options) -> Lu
     }
     let sha1hex = |lua: &Lua, text: LuaString| lua.create_string(crate::sha1_hex(&text.as_bytes()));
     native.raw_set("sha1hex", lua.create_function(sha1hex)?)?;
-    native.raw_set("describe", lua.create_function(|lua, value: Value| describe(lua, &value))?)?;
-    native.raw_set("aside", aside())?;
+    native.raw_set("describe", lua.create_function(|_, value: Value| Ok(format!("ERR {}", text_of_value(&value))))?)?;
+    native.raw_set("call", crate::raw::call_function(lua, shared)?)?;
+    let logging = Rc::clone(shared);
+    let log = move |_: &Lua, (level, text): (u8, LuaString)| {
+        logging.reach.with(|caller| caller.log(level, &text.as_bytes()));
+        Ok(())
+    };
+    native.raw_set("log", lua.create_function(log)?)?;
+    let asking = Rc::clone(shared);
+    let permitted = move |_: &Lua, values: MultiValue| {
+        let args = arguments(&values)?;
+        Ok(asking.reach.with(|caller| caller.permitted(args.args(&[]))).flatten())
+    };
+    native.raw_set("permitted", lua.create_function(permitted)?)?;
     let speaking = Rc::clone(shared);
     let setresp = move |_: &Lua, version: u8| {
         speaking.protocol.set(if version == 3 { Protocol::Resp3 } else { Protocol::Resp2 });
@@ -214,16 +227,19 @@ pub(crate) fn functions(lua: &Lua, shared: &Rc<Shared>, options: &Options) -> Lu
     Ok(native)
 }
 
-/// The text of an error of the engine's, its code included, and whether it was counted.
-fn describe(lua: &Lua, value: &Value) -> LuaResult<(LuaString, bool)> {
-    let refused = match value {
-        Value::Error(error) => error.downcast_ref::<Refused>(),
-        _ => None,
-    };
-    match refused {
-        Some(refused) => Ok((lua.create_string(&refused.text)?, refused.was_counted)),
-        None => Ok((lua.create_string(format!("ERR {}", text_of_value(value)))?, false)),
+/// Lua values as the arguments of a command.
+fn arguments(values: &MultiValue) -> LuaResult<Ranges> {
+    let mut args = Ranges::new();
+    args.begin_own();
+    for value in values {
+        match value {
+            Value::String(text) => args.add(&text.as_bytes()),
+            Value::Integer(number) => args.add(&base::number::format_i64(*number)),
+            Value::Number(number) => args.add(&base::number::format_f64(*number)),
+            _ => return Err(Error::runtime("Command arguments must be strings or integers")),
+        }
     }
+    Ok(args)
 }
 
 /// `7.2.4` as 0x070204.

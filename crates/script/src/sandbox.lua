@@ -61,10 +61,7 @@ end
 ---------------------------------------------------------------------------------------------------------------------
 -- The interface to the server
 
--- `dispatch` is the way out of the current run. Given a command it is `redis.call`; what scripts cannot name comes first
--- where it is asked for something else.
-local dispatch, loading
-local aside, LOG, PERMITTED = native.aside, 1, 2
+local call, loading = native.call, nil
 
 local function fail(text)
     error({ err = "ERR " .. text }, 0)
@@ -75,14 +72,13 @@ local function as_table(err)
     if type(err) ~= "userdata" then
         return err
     end
-    local text, counted = native.describe(err)
-    return { err = text, ignore_error_stats_update = counted }
+    return { err = native.describe(err), ignore_error_stats_update = false }
 end
 
-local api = {}
+local api = { call = call }
 
 function api.pcall(...)
-    local ok, reply = pcall(dispatch, ...)
+    local ok, reply = pcall(call, ...)
     if ok then
         return reply
     end
@@ -110,7 +106,7 @@ function api.log(...)
             parts[#parts + 1] = part
         end
     end
-    dispatch(aside, LOG, level, table.concat(parts, " "))
+    native.log(level, table.concat(parts, " "))
 end
 
 function api.setresp(...)
@@ -174,7 +170,7 @@ function api.acl_check_cmd(...)
     if select("#", ...) == 0 then
         fail("Please specify at least one argument for this call")
     end
-    local permitted = dispatch(aside, PERMITTED, ...)
+    local permitted = native.permitted(...)
     if permitted == nil then
         fail("Invalid command passed to server.acl_check_cmd()")
     end
@@ -329,6 +325,10 @@ function base.unpack(list, first, last)
     if not (last - first < UNPACK_COUNT_MAX and first >= -2147483648 and last < 2147483647) then
         error("too many results to unpack", 2)
     end
+    -- Its arguments count as well, where Lua bounds the stack.
+    if first == 1 and last == #list then
+        return unpack(list)
+    end
     return unpack(list, first, last)
 end
 
@@ -409,9 +409,13 @@ local function flags_of(given)
     return flags
 end
 
+-- The name by which functions are being registered.
+local called
+
 local function add(registered, name, callback, description, flags)
     if not name:find("^[%w_]+$") then
-        fail("Function names can only contain letters, numbers, or underscores(_) and must be at least one character long")
+        local what = called == "server.register_function" and "Function" or "Library"
+        fail(what .. " names can only contain letters, numbers, or underscores(_) and must be at least one character long")
     end
     local entry = { name = name, description = description, flags = flags }
     if registered.callbacks[name] then
@@ -424,42 +428,42 @@ end
 local function register_named(registered, given)
     if type(given) ~= "table" then
         fail(
-            "calling server.register_function with a single argument is only applicable to Lua table (representing "
+            "calling " .. called .. " with a single argument is only applicable to Lua table (representing "
                 .. "named arguments)."
         )
     end
     local name, callback, description, flags
     for key, value in next, given do
         if type(key) ~= "string" then
-            fail("named argument key given to server.register_function is not a string")
+            fail("named argument key given to " .. called .. " is not a string")
         elseif key == "function_name" then
             if type(value) ~= "string" then
-                fail("function_name argument given to server.register_function must be a string")
+                fail("function_name argument given to " .. called .. " must be a string")
             end
             name = value
         elseif key == "description" then
             if type(value) ~= "string" then
-                fail("description argument given to server.register_function must be a string")
+                fail("description argument given to " .. called .. " must be a string")
             end
             description = value
         elseif key == "callback" then
             if type(value) ~= "function" then
-                fail("callback argument given to server.register_function must be a function")
+                fail("callback argument given to " .. called .. " must be a function")
             end
             callback = value
         elseif key == "flags" then
             if type(value) ~= "table" then
-                fail("flags argument to server.register_function must be a table representing function flags")
+                fail("flags argument to " .. called .. " must be a table representing function flags")
             end
             flags = flags_of(value)
         else
-            fail("unknown argument given to server.register_function")
+            fail("unknown argument given to " .. called)
         end
     end
     if not name then
-        fail("server.register_function must get a function name argument")
+        fail(called .. " must get a function name argument")
     elseif not callback then
-        fail("server.register_function must get a callback argument")
+        fail(called .. " must get a callback argument")
     end
     add(registered, name, callback, description, flags or {})
 end
@@ -467,35 +471,42 @@ end
 local function register(registered, ...)
     local count = select("#", ...)
     if count < 1 or count > 2 then
-        fail("wrong number of arguments to server.register_function")
+        fail("wrong number of arguments to " .. called)
     elseif count == 1 then
         return register_named(registered, (...))
     end
     local name, callback = ...
     if type(name) ~= "string" then
-        fail("first argument to server.register_function must be a string")
+        fail("first argument to " .. called .. " must be a string")
     elseif type(callback) ~= "function" then
-        fail("second argument to server.register_function must be a function")
+        fail("second argument to " .. called .. " must be a function")
     end
     add(registered, name, callback, nil, {})
 end
 
 local library_globals
 if kind == "function" then
-    -- While a library is loaded it finds little more than the means to register its functions.
-    local registering = setmetatable({}, { __index = nonexistent })
-    for name, value in next, constants do
-        registering[name] = value
-    end
-    registering.log = api.log
-    registering.register_function = function(...)
-        if not loading then
-            fail("server.register_function can only be called on FUNCTION LOAD command")
+    -- While a library is loaded it finds little more than the means to register its functions. Errors name them as they
+    -- were called, for Redis knows one name and Valkey the other.
+    local function registering_as(name)
+        local registering = setmetatable({}, { __index = nonexistent })
+        for constant, value in next, constants do
+            registering[constant] = value
         end
-        register(loading, ...)
+        registering.log = api.log
+        registering.register_function = function(...)
+            called = name .. ".register_function"
+            if not loading then
+                fail(called .. " can only be called on FUNCTION LOAD command")
+            end
+            register(loading, ...)
+        end
+        return (stand_in(registering))
     end
-    local guarded = stand_in(registering)
-    library_globals = setmetatable({ redis = guarded, server = guarded }, { __index = nonexistent })
+    library_globals = setmetatable(
+        { redis = registering_as("redis"), server = registering_as("server") },
+        { __index = nonexistent }
+    )
 else
     function api.replicate_commands()
         return true
@@ -541,34 +552,23 @@ end
 globals.__redis__err__handler = describe
 globals.__server__err__handler = describe
 
-local function begin(how)
-    dispatch, api.call = how, how
-end
-
-local function ended(ok, result)
-    dispatch, api.call = nil, nil
-    return ok, result
-end
-
-local function run_script(how, sha, keys, args)
+local function run_script(sha, keys, args)
     local chunk = chunks[sha]
     if not chunk then
         return nil
     end
-    begin(how)
     globals.KEYS, globals.ARGV = keys, args
-    return ended(xpcall(chunk, describe))
+    return xpcall(chunk, describe)
 end
 
 -- The functions of libraries, by the names of both.
 local libraries = {}
 
-local function run_function(how, library, name, keys, args)
+local function run_function(library, name, keys, args)
     local f = libraries[library][name]
-    begin(how)
-    return ended(xpcall(function()
+    return xpcall(function()
         return f(keys, args)
-    end, describe))
+    end, describe)
 end
 
 local function load_library(name, chunk)

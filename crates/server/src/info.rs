@@ -160,6 +160,7 @@ fn memory(facts: &Facts<'_>, out: &mut String) {
     let memory = facts.host.memory();
     let system_bytes = process::system_memory_bytes();
     let scripts = facts.host.scripts.figures();
+    let libraries = |count: fn(&commands::libraries::Catalog) -> usize| facts.host.scripts.libraries().read(count);
     let Memory { used_bytes, peak_bytes, process_bytes, clients_bytes, limit_bytes, .. } = memory;
     fields! { out,
         "used_memory": used_bytes,
@@ -182,8 +183,11 @@ fn memory(facts: &Facts<'_>, out: &mut String) {
         "used_memory_scripts_eval": scripts.bytes,
         "number_of_cached_scripts": scripts.count,
         "used_memory_scripts": scripts.bytes,
-        "number_of_functions": 0,
-        "number_of_libraries": 0,
+        "used_memory_vm_functions": scripts.functions_lua_bytes,
+        "used_memory_vm_total": scripts.lua_bytes + scripts.functions_lua_bytes,
+        "used_memory_functions": libraries(|catalog| catalog.bytes()),
+        "number_of_functions": libraries(|catalog| catalog.function_count()),
+        "number_of_libraries": libraries(|catalog| catalog.libraries().len()),
         "maxmemory": limit_bytes,
         "maxmemory_human": human(limit_bytes),
         "maxmemory_policy": facts.host.setting("maxmemory-policy").unwrap_or_default(),

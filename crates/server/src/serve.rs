@@ -262,6 +262,14 @@ async fn serve_node(node: Arc<Node>, settings: Arc<Settings>, users: Users) -> (
     let clients = Arc::new(ClientRegistry::new());
     let shared = (Arc::clone(&node), Arc::clone(&settings), Arc::clone(&clients), Arc::clone(&statistics));
     let host = ServerHost::new(shared.0, shared.1, shared.2, shared.3, users);
+    let refused = |name: &[u8], error: &commands::Error| {
+        let (library, error) = (String::from_utf8_lossy(name), error.reply());
+        tracing::warn!(%library, %error, "a library of functions cannot be loaded; it is kept");
+    };
+    if let Err(error) = commands::libraries::open(&node.keyspace, &node.journal, &host, refused) {
+        tracing::error!(%error, "the libraries of functions cannot be read");
+        return (Exit::DataCorrupt, false);
+    }
     let server = Arc::new(Server {
         node,
         settings,

@@ -232,7 +232,7 @@ fn replay_record(keyspace: &Keyspace, at: Position, record: &Record<'_>, bend: &
 }
 
 fn spill_partition(partition: &mut Partition) {
-    for db in 0..base::DB_COUNT as u8 {
+    for db in 0..keyspace::PHYSICAL_DB_COUNT {
         let mut keys = Vec::new();
         partition.index(db).each(|entry| keys.push(entry.key().to_vec()));
         for key in keys {

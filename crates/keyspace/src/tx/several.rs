@@ -107,7 +107,7 @@ impl<'a> Tx<'a> {
         self.keyspace
     }
 
-    fn position_of(&self, id: PartitionId) -> Result<usize, usize> {
+    pub(super) fn position_of(&self, id: PartitionId) -> Result<usize, usize> {
         self.parts.binary_search_by_key(&id, |part| part.guard.id())
     }
 }

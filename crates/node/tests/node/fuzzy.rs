@@ -37,14 +37,14 @@ impl Draft {
     /// Writes one bucket. Databases without keys have one too.
     fn go_on(&mut self, partition: &Partition) {
         let (db, bucket) = self.at;
-        if usize::from(db) < base::DB_COUNT {
+        if db < keyspace::PHYSICAL_DB_COUNT {
             let next = self.blocks.add_bucket(partition, db, bucket);
             self.at = if next == 0 { (db + 1, 0) } else { (db, next) };
         }
     }
 
     fn finish(mut self, rig: &Rig, partition: &Partition) -> Vec<u8> {
-        while usize::from(self.at.0) < base::DB_COUNT {
+        while self.at.0 < keyspace::PHYSICAL_DB_COUNT {
             self.go_on(partition);
         }
         let mut file = Vec::new();

@@ -156,10 +156,14 @@ impl Rig {
 
 impl Connection {
     fn new(node: &Arc<Node>, clock: &Arc<SimClock>) -> Connection {
+        let host = TestHost::new(Arc::clone(clock));
+        let refused = |name: &[u8], error: &commands::Error| panic!("{}: {}", name.escape_ascii(), error.reply());
+        // What cannot be read is found by who looks at the whole state.
+        let _ = commands::libraries::open(&node.keyspace, &node.journal, &host, refused);
         Connection {
             session: Session::new(1, &commands::acl::Users::new(b"")),
             node: Arc::clone(node),
-            host: TestHost::new(Arc::clone(clock)),
+            host,
             scratch: Scratch::default(),
             runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime"),
         }

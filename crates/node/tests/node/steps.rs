@@ -43,6 +43,10 @@ const TEMPLATES: &[&str] = &[
     "HINCRBY hash field int",
     "SWAPDB db db",
     "FLUSHDB",
+    "FUNCTION LOAD REPLACE library",
+    "FUNCTION LOAD REPLACE library",
+    "FUNCTION DELETE libname",
+    "FUNCTION FLUSH",
 ];
 
 fn one_of(texts: &[&str]) -> BoxedStrategy<Vec<u8>> {
@@ -58,8 +62,14 @@ fn filled(range: std::ops::Range<usize>) -> BoxedStrategy<Vec<u8>> {
     (range, b'a'..=b'z').prop_map(|(bytes, fill)| vec![fill; bytes]).boxed()
 }
 
-fn word(word: &'static str) -> BoxedStrategy<Vec<u8>> {
-    match word {
+/// A library's code, with something to tell it from others by.
+fn library((name, remark): (Vec<u8>, Vec<u8>)) -> Vec<u8> {
+    let function = b"\nredis.register_function('f_".to_vec();
+    [&b"#!lua name="[..], &name, &function, &name, b"', function() return 1 end) --", &remark].concat()
+}
+
+fn word(name: &'static str) -> BoxedStrategy<Vec<u8>> {
+    match name {
         "key" => one_of(&["a", "b", "{a}c", "d", "e", "f"]),
         "hash" => one_of(&["h", "{h}i", "j"]),
         "one" => one_of(&["a", "d"]),
@@ -73,6 +83,8 @@ fn word(word: &'static str) -> BoxedStrategy<Vec<u8>> {
         "offset" => prop_oneof![4 => number(0..60), 1 => number(4_000..6_000)].boxed(),
         "int" => number(-3..12),
         "db" => number(0..3),
+        "libname" => one_of(&["one", "two"]),
+        "library" => (word("libname"), prop_oneof![filled(0..40), filled(3_000..9_000)]).prop_map(library).boxed(),
         "ms" => prop_oneof![1 => number(1..300), 1 => number(1_000_000..2_000_000)].boxed(),
         literal => Just(literal.as_bytes().to_vec()).boxed(),
     }
