@@ -28,6 +28,8 @@ SOON_MS = 1
 BULK_KEYS_PER_PIPELINE = 1000
 # Two thresholds in one: below it everything is packed, above it nothing is.
 MANY = 700
+# Small sets of words and streams are written as Redis 7.2 writes them; 7.0 refuses that.
+TYPES_SINCE_7_2 = (20, 21)
 LONG = b"long " * 40
 
 
@@ -136,7 +138,9 @@ def read(client: Connection, key: bytes):
         case b"set":
             return kind, end, sorted(client.call("SMEMBERS", key))
         case b"zset":
-            return kind, end, client.call("ZRANGE", key, 0, -1, "WITHSCORES")
+            flat = client.call("ZRANGE", key, 0, -1, "WITHSCORES")
+            # Redis 7.0 spells numbers in 17 digits, as nothing since does.
+            return kind, end, [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
         case b"hash":
             flat = client.call("HGETALL", key)
             return kind, end, sorted(zip(flat[::2], flat[1::2], strict=True))
@@ -212,7 +216,7 @@ class Bench:
 
     @contextlib.contextmanager
     def served(self, data_dir: pathlib.Path):
-        with Server(self.template, "everysec", "--enable-debug-command yes") as server:
+        with Server(self.template) as server:
             shutil.rmtree(server.dir)
             shutil.copytree(data_dir, server.dir)
             server.start()
@@ -228,6 +232,8 @@ def payloads(judge: Judge, ours: Connection, theirs: Connection):
         for giver, taker in ((theirs, ours), (ours, theirs)):
             payload, want = giver.call("DUMP", key), read(giver, key)
             reply = taker.call("RESTORE", b"exchanged", 0, payload, "REPLACE")
+            if taker is theirs and payload[0] in TYPES_SINCE_7_2 and isinstance(reply, Refused):
+                continue
             got = (want[0], want[1], read(taker, b"exchanged")[2]) if reply == b"OK" else reply
             if got != want:
                 wrong.append(f"{key!r} from {'redis' if giver is theirs else 'larder'}: {str(got)[:200]}")
@@ -242,8 +248,9 @@ def rdb_rounds(judge: Judge, bench: Bench, program: str):
         source, data_dir = redis.dir / "dump.rdb", bench.new_dir()
         done = bench.run(source, data_dir)
         told = done.stdout + done.stderr
-        knows_functions = "library of functions" not in done.stdout
-        judge.holds("an RDB file imports", done.returncode == (0 if knows_functions else 10), told)
+        # A release without functions names the library as missing, and nothing else.
+        status = 10 if 'not imported (1):\n  library of functions "#!lua name=shelf"\n' in done.stdout else 0
+        judge.holds("an RDB file imports", done.returncode == status, told)
         judge.holds("the key that has ended is left out", "left out 1 keys whose time had come" in done.stdout, told)
         theirs = everything(redis.client)
         with bench.served(data_dir) as ours:
@@ -255,11 +262,11 @@ def rdb_rounds(judge: Judge, bench: Bench, program: str):
         judge.holds("a directory with keys is refused", done.returncode == 2 and "--merge" in done.stderr, done.stderr)
         do(redis.client, "FLUSHALL", "SET new 1", "SET text changed", "SAVE")
         done = bench.run(source, data_dir, "--merge")
-        judge.holds("--merge", done.returncode == 0, done.stderr)
+        judge.holds("--merge", done.returncode == status, done.stdout + done.stderr)
         with bench.served(data_dir) as ours:
             judge.same("merged", everything(ours), theirs | everything(redis.client))
         done = bench.run(source, data_dir, "--replace")
-        judge.holds("--replace", done.returncode == 0, done.stderr)
+        judge.holds("--replace", done.returncode == status, done.stdout + done.stderr)
         with bench.served(data_dir) as ours:
             judge.same("replaced", everything(ours), everything(redis.client))
 
@@ -284,7 +291,11 @@ def aof_rounds(judge: Judge, bench: Bench, program: str, preamble: str):
     source = home / "appendonlydir"
     whole = bench.new_dir()
     done = bench.run(source, whole)
-    judge.holds(f"an append-only directory imports (preamble {preamble})", done.returncode in (0, 10), done.stdout + done.stderr)
+    told = done.stdout + done.stderr
+    # As above; without a preamble it is the command FUNCTION that is unknown.
+    only_functions = "not imported (1):" in told and ("library of functions" in told or "'LOAD'. Try FUNCTION HELP" in told)
+    status = 10 if only_functions else 0
+    judge.holds(f"an append-only directory imports (preamble {preamble})", done.returncode == status, told)
     base, last = sorted(source.glob("*.base.*"))[0], sorted(source.glob("*.incr.*"))[-1]
     one = bench.home / f"one-{preamble}.aof"
     one.write_bytes(base.read_bytes() + last.read_bytes() + b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$4\r\ntorn\r\n$5\r\nval")
