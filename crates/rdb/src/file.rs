@@ -334,10 +334,10 @@ impl<R: Read> FileReader<R> {
                 extent::module(&mut self.source)?;
                 Value::Module(extent::module_name(id))
             }
-            Some(encoding) => match self.source.keeping(VALUE_BYTES_MAX, |source| extent::value(source, encoding))? {
-                true => Value::Encoded(Encoded { encoding, body: self.source.kept() }),
-                false => Value::TooLarge,
-            },
+            Some(encoding) if self.source.keeping(VALUE_BYTES_MAX, |source| extent::value(source, encoding))? => {
+                Value::Encoded(Encoded { encoding, body: self.source.kept() })
+            }
+            Some(_) => Value::TooLarge,
         };
         let Said { expires, idle_seconds, frequency } = std::mem::take(&mut self.said);
         Ok(Item::Key(Key { name: &self.name, expires, idle_seconds, frequency, value }))

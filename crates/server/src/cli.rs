@@ -32,8 +32,11 @@ pub struct Actions {
     /// Reports what is damaged, or gives it up. Works on a directory no server uses.
     pub repair: Option<fn(RepairRequest, &mut dyn Write) -> Exit>,
     /// Imports a file of Redis or Valkey and writes a summary. Works on a directory no server uses.
-    pub import: Option<fn(ImportRequest, Loaded, &mut dyn Write) -> Exit>,
+    pub import: Option<Import>,
 }
+
+/// Does an import under these settings and writes its summary.
+pub type Import = fn(ImportRequest, Loaded, &mut dyn Write) -> Exit;
 
 /// What `larder import` is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -130,7 +130,7 @@ impl<'l> Loader<'l> {
         let (kind, image) = match image_of(object, horizon) {
             Ok(Some(value)) => value,
             Ok(None) => {
-                self.report.read.ended_count += 1;
+                self.report.read.ended += 1;
                 return Ok(());
             }
             Err(_) => {
@@ -160,7 +160,7 @@ impl<'l> Loader<'l> {
         }
         tx.commit(&mut self.scratch.garbage);
         self.discard();
-        self.report.read.key_count += 1;
+        self.report.read.keys += 1;
         Ok(())
     }
 
@@ -268,7 +268,7 @@ impl Visitor for Loader<'_> {
         };
         let now = self.node.moment().now;
         if !self.keeps_ended && key.expires.is_some_and(|at| at <= now) {
-            self.report.read.ended_count += 1;
+            self.report.read.ended += 1;
             return Ok(());
         }
         match &key.value {
@@ -287,15 +287,15 @@ impl Visitor for Loader<'_> {
     fn library(&mut self, code: &[u8]) -> Result<(), Failure> {
         let mut words = Ranges::new();
         words.begin_own();
-        [&b"FUNCTION"[..], b"LOAD", b"REPLACE", code].into_iter().for_each(|word| words.add(word));
-        match resolve(&words.args(b"")) {
-            Ok(resolved) => self.run(resolved, words.args(b"")),
-            Err(_) => {
-                let first_line = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
-                self.report.missing.add(format!("library of functions {}", shown(first_line)));
-                Ok(())
-            }
+        for word in [&b"FUNCTION"[..], b"LOAD", b"REPLACE", code] {
+            words.add(word);
         }
+        if let Ok(resolved) = resolve(&words.args(b"")) {
+            return self.run(resolved, words.args(b""));
+        }
+        let first_line = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        self.report.missing.add(format!("library of functions {}", shown(first_line)));
+        Ok(())
     }
 
     fn module_note(&mut self, module: &str) {
@@ -329,7 +329,7 @@ impl Visitor for Loader<'_> {
                     self.report.missing.add_of_database(number);
                     return Ok(());
                 }
-                self.report.read.command_count += 1;
+                self.report.read.commands += 1;
             }
         }
         self.run(resolved, args)

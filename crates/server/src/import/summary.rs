@@ -21,11 +21,11 @@ const SHOWN_BYTES_MAX: usize = 200;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Read {
     /// Keys imported from an RDB file.
-    pub key_count: u64,
+    pub keys: u64,
     /// Keys left out because their time had come.
-    pub ended_count: u64,
+    pub ended: u64,
     /// Commands run.
-    pub command_count: u64,
+    pub commands: u64,
 }
 
 /// What was not imported.
@@ -63,7 +63,7 @@ impl Missing {
         }
         writeln!(out, "not imported ({}):", self.count)?;
         for (number, count) in &self.databases {
-            writeln!(out, "  database {number}: {count} keys or commands; there are databases 0 to {}", DB_COUNT - 1)?;
+            writeln!(out, "  database {number}: keys or commands {count}; there are databases 0 to {}", DB_COUNT - 1)?;
         }
         for line in &self.listed {
             writeln!(out, "  {line}")?;
@@ -118,8 +118,8 @@ impl Holdings {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         for (number, counts) in self.0.iter().enumerate().filter(|(_, counts)| counts.iter().any(|count| 0 < *count)) {
             let kinds = KINDS.iter().zip(counts).filter(|(_, count)| 0 < **count);
-            let kinds: Vec<String> = kinds.map(|((_, name), count)| format!("{count} {name}")).collect();
-            writeln!(out, "  database {number}: {} keys: {}", counts.iter().sum::<u64>(), kinds.join(", "))?;
+            let kinds: Vec<String> = kinds.map(|((_, name), count)| format!("{name} {count}")).collect();
+            writeln!(out, "  database {number}: keys {} ({})", counts.iter().sum::<u64>(), kinds.join(", "))?;
         }
         Ok(())
     }
@@ -152,18 +152,15 @@ impl Summary {
     /// Writes it down.
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}: {}", self.source.display(), self.found.describe())?;
-        let Read { key_count, ended_count, command_count } = self.read;
+        let Read { keys, ended, commands } = self.read;
         let seconds = self.duration.as_secs_f64();
-        writeln!(out, "imported {key_count} keys and {command_count} commands in {seconds:.1} s")?;
-        if 0 < ended_count {
-            writeln!(out, "left out {ended_count} keys whose time had come")?;
+        writeln!(out, "imported in {seconds:.1} s: keys {keys}, commands {commands}")?;
+        if 0 < ended {
+            writeln!(out, "left out because their time had come: keys {ended}")?;
         }
         if 0 < self.found.unfinished_bytes {
             let bytes = self.found.unfinished_bytes;
-            writeln!(
-                out,
-                "left out {bytes} bytes at the end: a command, or transaction, that was never written whole"
-            )?;
+            writeln!(out, "left out at the end, a command or transaction never written whole: bytes {bytes}")?;
         }
         self.missing.write(out)?;
         writeln!(out, "{} holds now, on disk and checkpointed:", self.data_dir.display())?;
