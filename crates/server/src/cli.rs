@@ -405,8 +405,11 @@ mod tests {
             ask("larder import a.rdb --data-dir /srv/x", &[], ALL),
             (Exit::Success, "a.rdb Empty /srv/x\n".to_owned())
         );
-        assert_eq!(ask("larder import --merge a.rdb --data-dir d", &[], ALL).1, "a.rdb Merge d\n");
-        assert_eq!(ask("larder import a.rdb --replace --maxmemory 1gb --data-dir d", &[], ALL).1, "a.rdb Replace d\n");
+        assert_eq!(ask("larder import --merge a.rdb --data-dir /d", &[], ALL).1, "a.rdb Merge /d\n");
+        assert_eq!(
+            ask("larder import a.rdb --replace --maxmemory 1gb --data-dir /d", &[], ALL).1,
+            "a.rdb Replace /d\n"
+        );
         for line in
             ["larder import", "larder import a b", "larder import a --merge --replace", "larder import a --port 1"]
         {
