@@ -165,8 +165,11 @@ fn frequency(call: &Call<'_>, index: usize) -> Result<u8, Error> {
     count.map_err(|_| Error::text("ERR Invalid FREQ value, must be >= 0 and <= 255"))
 }
 
-/// Kind and image of the value that was in a payload; `None` of a hash whose fields have all ended.
-fn restored(object: Object, now: TimeMs) -> Result<Option<(Kind, Vec<u8>)>, Error> {
+/// Kind and image of the value that was in a payload; `None` of a hash whose fields have all ended at `now`.
+///
+/// # Errors
+/// A value that Redis could hold, and a key here cannot: a string that is too long, an entry of a stream without fields.
+pub fn image_of(object: Object, now: TimeMs) -> Result<Option<(Kind, Vec<u8>)>, Error> {
     const BAD: Error = Error::text("ERR Bad data format");
     match object {
         Object::String(bytes) if bytes.len() <= STRING_BYTES_MAX => Ok(Some((Kind::String, bytes))),
@@ -231,7 +234,7 @@ fn restore(call: &mut Call<'_>) -> Result<Flow, Error> {
         return Err(Error::text("BUSYKEY Target key name already exists."));
     }
     let expires = options.expires(call)?;
-    let value = restored(decoded(call, call.arg(3))?, call.horizon())?
+    let value = image_of(decoded(call, call.arg(3))?, call.horizon())?
         .filter(|_| !expires.is_some_and(|at| call.ends_at_once(at)));
     match value {
         Some((kind, image)) if key.len() + image.len() <= IMAGE_BYTES_MAX => {

@@ -49,8 +49,13 @@ pub fn decode_dump_unchecked(payload: &[u8]) -> Result<Object, DumpError> {
 }
 
 fn decode(payload: &[u8], checksum: Checksum, versions: Versions, value_bytes_max: usize) -> Result<Object, DumpError> {
-    let (encoding, body) = open(payload, checksum, versions)?;
-    let mut body = Body::new(body, value_bytes_max);
+    let (encoding, bytes) = open(payload, checksum, versions)?;
+    body(encoding, bytes, value_bytes_max)
+}
+
+/// Decodes a value in this encoding, which may take `value_bytes_max` of memory while it is built.
+pub(crate) fn body(encoding: Encoding, bytes: &[u8], value_bytes_max: usize) -> Result<Object, DumpError> {
+    let mut body = Body::new(bytes, value_bytes_max);
     let object = object(encoding, &mut body)?;
     if body.is_empty() { checked(object) } else { Err(DumpError::BadFormat("bytes follow the value")) }
 }

@@ -12,9 +12,9 @@ use crate::crc64::crc64;
 use std::ops::RangeInclusive;
 
 /// Versions Redis has written since DUMP exists: 12 by 7.4 and 8.0; 13 came after and adds types from 26 on.
-const VERSIONS_REDIS: RangeInclusive<u16> = 1..=13;
+pub(crate) const VERSIONS_REDIS: RangeInclusive<u16> = 1..=13;
 /// The version Valkey 9.0 and 9.1 write.
-const VERSION_VALKEY_9: u16 = 80;
+pub(crate) const VERSION_VALKEY_9: u16 = 80;
 const VERSION_REDIS_7_4: u16 = 12;
 const VERSION_REDIS_7_2: u16 = 11;
 const VERSION_REDIS_7_0: u16 = 10;

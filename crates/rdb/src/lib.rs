@@ -1,10 +1,11 @@
-//! Values as Redis serialises them: what DUMP gives and RESTORE takes. Libraries of functions, too.
+//! Values as Redis serialises them: what DUMP gives and RESTORE takes, and the files that SAVE writes
+//! ([`FileReader`]). Libraries of functions, too.
 //!
 //! A payload is `type:u8 body version:u16 crc64:u64`, little-endian where not said otherwise. `type` names the
 //! body's encoding, of which twenty years of Redis have left two dozen: this crate reads all that Redis 2.6 to 8.0
 //! and Valkey 7 to 9.1 write into such a payload (modules aside), and writes the ones Redis 7.2 prefers.
 //!
-//! Deliberately not here: keys, databases, the index, commands, clocks. An expired hash field is decoded like any
+//! Deliberately not here: the index, commands, clocks. An expired hash field is decoded like any
 //! other; dropping it is the caller's decision.
 //!
 //! Invariants:
@@ -29,6 +30,7 @@ mod decode;
 mod element;
 mod encode;
 mod error;
+mod file;
 mod format;
 mod functions;
 mod intset;
@@ -44,6 +46,7 @@ mod zipmap;
 pub use decode::{VALUE_BYTES_MAX, decode_dump, decode_dump_unchecked, decode_dump_within};
 pub use encode::{dump_hash, dump_list, dump_set, dump_sorted_set, dump_string, encode_dump};
 pub use error::DumpError;
+pub use file::{Encoded, FileError, FileReader, Item, Key, Value};
 pub use format::Versions;
 pub use functions::{decode_functions, dump_functions};
 pub use object::{

@@ -22,15 +22,28 @@ pub(crate) const TOO_LARGE: DumpError = DumpError::BadFormat("value takes too mu
 /// Longest decimal form that special integers are tried for, as in Redis: "-2147483648".
 const INT_DIGITS_MAX: usize = 11;
 
-const FORM_LZF: u8 = 3;
+pub(crate) const FORM_LZF: u8 = 3;
 
 /// What the first byte of a string announces.
-enum Head {
+pub(crate) enum Head {
     Length(u64),
     Form(u8),
 }
 
-fn head(reader: &mut Reader<'_>) -> Result<Head, DumpError> {
+/// Bytes of the length, or of the form, that starts with `first`.
+#[inline]
+pub(crate) fn head_bytes(first: u8) -> usize {
+    match (first >> 6, first & 0x3f) {
+        (1, _) => 2,
+        (2, 0) => 5,
+        (2, 1) => 9,
+        _ => 1,
+    }
+}
+
+/// The length, or the form, that stands next.
+#[inline]
+pub(crate) fn head(reader: &mut Reader<'_>) -> Result<Head, DumpError> {
     let first = reader.u8()?;
     let low = first & 0x3f;
     Ok(match (first >> 6, low) {

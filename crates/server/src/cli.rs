@@ -31,6 +31,31 @@ pub struct Actions {
     pub check: Option<fn(PathBuf, &mut dyn Write) -> Exit>,
     /// Reports what is damaged, or gives it up. Works on a directory no server uses.
     pub repair: Option<fn(RepairRequest, &mut dyn Write) -> Exit>,
+    /// Imports a file of Redis or Valkey and writes a summary. Works on a directory no server uses.
+    pub import: Option<Import>,
+}
+
+/// Does an import under these settings and writes its summary.
+pub type Import = fn(ImportRequest, Loaded, &mut dyn Write) -> Exit;
+
+/// What `larder import` is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportRequest {
+    /// An RDB file, an append-only file, its manifest, or the directory with that.
+    pub source: PathBuf,
+    /// What becomes of keys that are there already.
+    pub target: Target,
+}
+
+/// What an import does with a data directory that holds keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Refuses it.
+    Empty,
+    /// Adds to them; keys of the same name are replaced.
+    Merge,
+    /// Removes them first.
+    Replace,
 }
 
 /// What `larder repair` is asked to do.
@@ -78,6 +103,7 @@ pub fn run(
 fn dispatch(name: &str, sub: &ArgMatches, loaded: Loaded, actions: Actions, out: &mut dyn Write) -> Exit {
     let data_dir = loaded.settings.data_dir();
     match (name, actions.check, actions.repair) {
+        ("import", ..) if actions.import.is_some() => import(sub, loaded, actions, out),
         ("config", ..) => {
             for warning in &loaded.warnings {
                 eprintln!("larder: {warning}");
@@ -88,6 +114,16 @@ fn dispatch(name: &str, sub: &ArgMatches, loaded: Loaded, actions: Actions, out:
         ("repair", _, Some(repair)) => repair(RepairRequest { data_dir, salvage: salvage_of(sub) }, out),
         _ => (actions.serve)(loaded),
     }
+}
+
+fn import(sub: &ArgMatches, loaded: Loaded, actions: Actions, out: &mut dyn Write) -> Exit {
+    let (Some(import), Some(source)) = (actions.import, sub.get_one::<PathBuf>("source")) else { return Exit::Usage };
+    let target = match (sub.get_flag("merge"), sub.get_flag("replace")) {
+        (true, _) => Target::Merge,
+        (_, true) => Target::Replace,
+        (false, false) => Target::Empty,
+    };
+    import(ImportRequest { source: source.clone(), target }, loaded, out)
 }
 
 /// Help and version go where they were asked for; a usage error goes to stderr.
@@ -154,6 +190,9 @@ pub fn command(actions: &Actions) -> Command {
     if actions.repair.is_some() {
         root = root.subcommand(repair_command());
     }
+    if actions.import.is_some() {
+        root = root.subcommand(import_command());
+    }
     root.subcommand(Command::new("version").about("Print the version"))
 }
 
@@ -171,6 +210,26 @@ fn repair_command() -> Command {
             "Give up `records`: the damaged ones alone, so that keys they changed go back or are gone; \
                      or `tail`: everything from the first damaged one on, so that what is left once was so",
         ))
+}
+
+fn import_command() -> Command {
+    let setting = |name| flag(SettingId::of(name).row()).help_heading(None::<&str>);
+    let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    with_data_dir(Command::new("import"))
+        .about("Move in from Redis or Valkey: read an RDB file or an append-only file into a data directory")
+        .long_about(IMPORT_ABOUT)
+        .after_help(IMPORT_EXAMPLES)
+        .arg(Arg::new("source").value_name("SOURCE").required(true).value_parser(clap::value_parser!(PathBuf)).help(
+            "An RDB file (dump.rdb), the directory of an append-only file (appendonlydir), its manifest, or an \
+             append-only file of before Redis 7",
+        ))
+        .arg(
+            switch("merge").conflicts_with("replace").help(
+                "Add to the keys that the data directory holds; a key of the same name is replaced. RDB files only",
+            ),
+        )
+        .arg(switch("replace").help("Remove the keys that the data directory holds, once the source was found sound"))
+        .args([setting("maxmemory"), setting("partitions"), setting("segment-bytes")])
 }
 
 fn with_settings(command: Command) -> Command {
@@ -225,6 +284,28 @@ Nothing needs to be configured. Each setting below is a flag (--log-level), an e
 (LARDER_LOG_LEVEL), a line of the TOML file (log-level = \"info\") and a parameter of CONFIG GET and CONFIG SET; \
 a flag wins over a variable, a variable over the file, the file over the default.";
 
+const IMPORT_ABOUT: &str = "\
+Reads what Redis 2.6 to 8 or Valkey 7 to 9 have saved into a data directory that no server uses. \
+The source is read twice: once to see that it is whole, changing nothing, and once to import it. \
+It is read as it lies on disk, so stop its server first, or give a copy: the file that BGSAVE leaves is one.
+
+Keys keep their type, database, time to live and time of last use. Keys whose time has come are left out. \
+Memory stays within --maxmemory: beyond it values spill to the data directory, as in a server. \
+When it is done everything is on disk and checkpointed, and a summary says what was imported and what was not: \
+values of modules, databases above 15, commands this release does not know, each by its name and key.";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  larder import dump.rdb --data-dir /srv/larder             an RDB file
+  larder import appendonlydir --data-dir /srv/larder        an append-only file of Redis 7 or Valkey
+  larder import appendonly.aof --data-dir /srv/larder       one of an older Redis
+  larder import more.rdb --data-dir /srv/larder --merge     add a second data set
+  larder serve --data-dir /srv/larder                       serve what was imported
+
+Exit statuses: 0 everything was imported; 10 not everything was, see the summary; 1 the source cannot be read, or is
+damaged: nothing was changed, unless the message says otherwise; 2 the directory holds keys already; 5 to 9 the data
+directory, as for `larder serve`.";
+
 fn examples() -> String {
     let mut text = String::from(
         "Examples:
@@ -270,8 +351,13 @@ mod tests {
         written(writeln!(out, "{:?}", request.salvage))
     }
 
-    const ALL: Actions = Actions { serve, check: Some(check), repair: Some(repair) };
-    const SERVE_ONLY: Actions = Actions { serve, check: None, repair: None };
+    fn import(request: ImportRequest, loaded: Loaded, out: &mut dyn Write) -> Exit {
+        let ImportRequest { source, target } = request;
+        written(writeln!(out, "{} {target:?} {}", source.display(), loaded.settings.data_dir().display()))
+    }
+
+    const ALL: Actions = Actions { serve, check: Some(check), repair: Some(repair), import: Some(import) };
+    const SERVE_ONLY: Actions = Actions { serve, check: None, repair: None, import: None };
 
     #[test]
     fn the_definition_is_consistent() {
@@ -315,7 +401,29 @@ mod tests {
     }
 
     #[test]
+    fn import_gets_the_source_and_what_becomes_of_keys_there() {
+        assert_eq!(
+            ask("larder import a.rdb --data-dir /srv/x", &[], ALL),
+            (Exit::Success, "a.rdb Empty /srv/x\n".to_owned())
+        );
+        assert_eq!(ask("larder import --merge a.rdb --data-dir /d", &[], ALL).1, "a.rdb Merge /d\n");
+        assert_eq!(
+            ask("larder import a.rdb --replace --maxmemory 1gb --data-dir /d", &[], ALL).1,
+            "a.rdb Replace /d\n"
+        );
+        for line in
+            ["larder import", "larder import a b", "larder import a --merge --replace", "larder import a --port 1"]
+        {
+            assert_eq!(ask(line, &[], ALL).0, Exit::Usage, "{line}");
+        }
+        let (exit, help) = ask("larder import --help", &[], ALL);
+        assert_eq!(exit, Exit::Success);
+        assert!(help.contains("appendonlydir") && help.contains("--replace"), "{help}");
+    }
+
+    #[test]
     fn what_nobody_does_is_not_offered() {
+        assert_eq!(ask("larder import a.rdb", &[], SERVE_ONLY).0, Exit::Usage);
         assert_eq!(ask("larder check", &[], SERVE_ONLY).0, Exit::Usage);
         assert!(!ask("larder --help", &[], SERVE_ONLY).1.contains("repair "));
     }

@@ -31,11 +31,13 @@ pub enum Exit {
     DataDirUnusable = 8,
     /// The data directory was written by a release this one cannot read.
     DataDirVersion = 9,
+    /// An import is done, but not everything in its source could be taken over; the summary names what was not.
+    Incomplete = 10,
 }
 
 impl Exit {
     /// Every status in order of its number: help, documentation and tests read this list.
-    pub const ALL: [Exit; 10] = [
+    pub const ALL: [Exit; 11] = [
         Exit::Success,
         Exit::Failed,
         Exit::Usage,
@@ -46,6 +48,7 @@ impl Exit {
         Exit::AddressUnavailable,
         Exit::DataDirUnusable,
         Exit::DataDirVersion,
+        Exit::Incomplete,
     ];
 
     /// The number the process ends with.
@@ -66,6 +69,7 @@ impl Exit {
             Exit::AddressUnavailable => "an address is in use or not of this machine",
             Exit::DataDirUnusable => "the data directory cannot be created, read or written",
             Exit::DataDirVersion => "the data directory needs another release of larder",
+            Exit::Incomplete => "imported, but not everything; the summary names what is missing",
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod distribution;
 pub mod exit;
 pub mod feed;
 pub mod host;
+pub mod import;
 pub mod info;
 pub mod inspect;
 pub mod latency_monitor;

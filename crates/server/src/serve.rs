@@ -119,7 +119,8 @@ fn stream_limits(settings: &Settings) -> BlockLimits {
     BlockLimits { entry_count_max: settings.stream_block_entries_max(), bytes_max: settings.stream_block_bytes_max() }
 }
 
-fn memory_limit(settings: &Settings) -> MemoryLimit {
+/// The memory limit that `settings` ask for.
+pub(crate) fn memory_limit(settings: &Settings) -> MemoryLimit {
     let policy = match settings.maxmemory_policy() {
         MaxmemoryPolicy::Spill => MemoryPolicy::Spill,
         MaxmemoryPolicy::NoEviction => MemoryPolicy::NoEviction,
@@ -166,7 +167,7 @@ pub fn serve(loaded: Loaded) -> Exit {
             return Exit::Usage;
         }
     };
-    let node = match open_node(&settings) {
+    let node = match open_node(&settings, memory_limit(&settings)) {
         Ok(node) => Arc::new(node),
         Err(error) => {
             tracing::error!("{error}");
@@ -192,7 +193,8 @@ pub fn serve(loaded: Loaded) -> Exit {
     }
 }
 
-fn open_node(settings: &Settings) -> Result<Node, OpenError> {
+/// Opens the data directory that `settings` name.
+pub(crate) fn open_node(settings: &Settings, memory: MemoryLimit) -> Result<Node, OpenError> {
     let data_dir = settings.data_dir();
     let io = |source| OpenError::Io { op: "open", file: data_dir.display().to_string(), source };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&data_dir).map_err(io)?);
@@ -200,7 +202,7 @@ fn open_node(settings: &Settings) -> Result<Node, OpenError> {
         partition_count: settings.partition_count(),
         segment_bytes: settings.segment_bytes(),
         sync: journal_sync(settings.sync()),
-        memory: memory_limit(settings),
+        memory,
         checkpoint_bytes: CHECKPOINT_BYTES,
         fatal: Box::new(|error| exit::stop(Exit::SyncFailed, &error.to_string())),
     };

@@ -7,7 +7,7 @@
 //! - `'…'` understands only `\'`.
 //! - Quotes may open and close in the middle of an argument: `a"b c"'d'e` is `ab cde`.
 //!
-//! [`put_quoted`] goes the other way, for MONITOR.
+//! [`put_quoted`] goes the other way, for MONITOR. Manifests of append-only files are lines of this kind as well.
 //!
 //! Source: behaviour of Valkey 9.1 `sdssplitargs` and `sdscatrepr` (sds.c). Redis refuses text behind a closing
 //! quote; a line it takes means the same here.
@@ -16,11 +16,14 @@ use crate::args::Ranges;
 
 /// Quotes were not closed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unbalanced;
+pub struct Unbalanced;
 
 /// Splits `line` (without its line end) into `ranges`, whose side buffer receives the unquoted bytes. A line of
-/// white space gives no arguments.
-pub(crate) fn split(line: &[u8], ranges: &mut Ranges) -> Result<(), Unbalanced> {
+/// white space gives no arguments. `ranges` must be new, or have begun a command.
+///
+/// # Errors
+/// `Unbalanced`.
+pub fn split(line: &[u8], ranges: &mut Ranges) -> Result<(), Unbalanced> {
     ranges.begin_inline();
     let mut rest = skip_blanks(line);
     while !rest.is_empty() {

@@ -15,6 +15,7 @@ pub const CLIENT_PROGRAMS: &[&str] = &["python3", "redis-cli", "redis-benchmark"
 pub const CI_RUNS: &[(&str, &[&str])] = &[
     ("clients.py", &[]),
     ("hostile.py", &[]),
+    ("import_redis.py", &[]),
     ("apt_index.py", &["--packages", "5000"]),
     ("crash_rounds.py", &["--rounds", "12"]),
     ("crash_rounds.py", &["--plant-loss"]),
