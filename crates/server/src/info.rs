@@ -15,6 +15,7 @@ use crate::statistics::{Counter, Totals};
 use commands::channels::Kind;
 use commands::connection::{REDIS_VERSION, SERVER_NAME, VERSION};
 use commands::host::{Host, Memory, PauseMode};
+use commands::libraries::Catalog;
 use commands::table;
 use parking_lot::Mutex;
 use std::fmt::Write;
@@ -185,8 +186,8 @@ fn memory(facts: &Facts<'_>, out: &mut String) {
         "used_memory_scripts": scripts.bytes,
         "used_memory_vm_functions": scripts.functions_lua_bytes,
         "used_memory_vm_total": scripts.lua_bytes + scripts.functions_lua_bytes,
-        "used_memory_functions": libraries(|catalog| catalog.bytes()),
-        "number_of_functions": libraries(|catalog| catalog.function_count()),
+        "used_memory_functions": libraries(Catalog::bytes),
+        "number_of_functions": libraries(Catalog::function_count),
         "number_of_libraries": libraries(|catalog| catalog.libraries().len()),
         "maxmemory": limit_bytes,
         "maxmemory_human": human(limit_bytes),
