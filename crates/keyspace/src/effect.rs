@@ -23,11 +23,13 @@
 //!
 //! Invariant: `decode` of what `put_*` wrote gives the same effect; foreign bytes are refused, never asserted.
 
+mod gathered;
 mod list;
 mod set;
 pub mod sorted_set;
 pub mod stream;
 
+pub(crate) use gathered::Gathered;
 pub use list::{ListChange, put_list_insert, put_list_push, put_list_remove, put_list_set, put_list_trim};
 pub use set::{SetChange, put_set_add, put_set_remove};
 

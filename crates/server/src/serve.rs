@@ -181,6 +181,7 @@ fn open_node(settings: &Settings) -> Result<Node, OpenError> {
         sync: journal_sync(settings.sync()),
         memory: memory_limit(settings),
         checkpoint_bytes: CHECKPOINT_BYTES,
+        pieces: keyspace::pieces::PieceLimits::STANDARD,
         fatal: Box::new(|error| exit::stop(Exit::SyncFailed, &error.to_string())),
     };
     let started = Instant::now();
