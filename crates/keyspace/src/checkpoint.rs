@@ -22,7 +22,7 @@
 //!
 //! Deliberately not here: files. Blocks go to and come from byte buffers.
 
-use crate::effect::put_expires;
+use crate::effect::{put_expires, read_expires};
 use crate::entry::{EntryRef, Home, Meta, Payload, Stored};
 use crate::partition::Partition;
 use crate::pieces::{Assembly, Piece, PieceLimits, stays_resident};
@@ -30,7 +30,7 @@ use crate::value::{Kind, Value, as_integer, read_kind};
 use base::checksum::crc32c;
 use base::codec::{put_bytes, put_varint};
 use base::number::format_i64;
-use base::{DB_COUNT, PartitionId, Reader, TimeMs, Truncated, Version};
+use base::{DB_COUNT, PartitionId, Reader, Truncated, Version};
 use journal::{Position, SegmentId};
 
 const MAGIC: [u8; 8] = *b"LARDERCP";
@@ -440,10 +440,10 @@ impl Loader<'_> {
         let row = self.row.take().filter(|row| row.db == db && row.kind == kind && row.key == key).ok_or(Truncated)?;
         let meta = read_properties(reader)?;
         let until = Version(reader.varint()?);
-        if until < meta.version || Version::MAX < until {
+        if Version::MAX < until {
             return Err(Truncated);
         }
-        self.partition.restore_pieces(db, key, row.value.finish()?, &meta, until);
+        self.partition.restore_pieces(db, key, row.value.finish(), &meta, until);
         self.entry_count += 1;
         Ok(())
     }
@@ -453,13 +453,18 @@ impl Loader<'_> {
 fn read_properties(reader: &mut Reader<'_>) -> Result<Meta, Truncated> {
     let version = Version(reader.varint()?);
     let revision = u32::try_from(reader.varint()?).map_err(|_| Truncated)?;
-    let expires = match reader.varint()? {
-        0 => None,
-        past_one => Some(TimeMs((past_one - 1) as i64)),
-    };
+    let expires = read_expires(reader)?;
     let access = u32::try_from(reader.varint()?).map_err(|_| Truncated)?;
     if version > Version::MAX {
         return Err(Truncated);
     }
     Ok(Meta { version, home: Home::NONE, expires, revision, access })
+}
+
+/// Appends the rest of a file of one block that holds these entries.
+#[cfg(test)]
+pub(crate) fn put_file(entries: &[u8], entry_count: usize, out: &mut Vec<u8>) {
+    let mut blocks = BlockWriter::new(PieceLimits::STANDARD);
+    (blocks.body, blocks.entry_count) = (entries.to_vec(), entry_count as u64);
+    blocks.finish(Position::ZERO, out);
 }

@@ -288,11 +288,12 @@ fn read_db(reader: &mut Reader<'_>) -> Result<u8, Truncated> {
     if usize::from(db) < DB_COUNT { Ok(db) } else { Err(Truncated) }
 }
 
-fn read_expires(reader: &mut Reader<'_>) -> Result<Option<TimeMs>, Truncated> {
-    Ok(match reader.varint()? {
-        0 => None,
-        past_one => Some(TimeMs((past_one - 1) as i64)),
-    })
+/// Reads what [`put_expires`] wrote.
+pub(crate) fn read_expires(reader: &mut Reader<'_>) -> Result<Option<TimeMs>, Truncated> {
+    match reader.varint()? {
+        0 => Ok(None),
+        past_one => i64::try_from(past_one - 1).map(|at| Some(TimeMs(at))).map_err(|_| Truncated),
+    }
 }
 
 fn read_items<'a>(

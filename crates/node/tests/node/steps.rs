@@ -124,7 +124,7 @@ fn word(word: &'static str) -> BoxedStrategy<Vec<u8>> {
         "stream" => one_of(&["x", "{h}x"]),
         "any" => one_of(&["h", "{h}i", "s", "{h}s", "z", "{h}z", "l", "{h}l", "x", "{h}x"]),
         // Some too long for the compact form of a collection.
-        "member" => (0..60).prop_map(|number| format!("{number:0>0$}", 2 + number % 3 * 35).into_bytes()).boxed(),
+        "member" => (0usize..60).prop_map(|number| format!("{number:0>0$}", 2 + number % 3 * 35).into_bytes()).boxed(),
         "place" => number(-9..30),
         "entry" => (0..30).prop_map(|number| format!("5-{number}").into_bytes()).boxed(),
         "group" => one_of(&["g", "g2"]),
