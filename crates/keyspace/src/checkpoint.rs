@@ -403,7 +403,9 @@ impl Loader<'_> {
         match form {
             FORM_PIECE => return self.piece(db, kind, key, reader.bytes()?),
             FORM_WHOLE => return self.whole(db, kind, key, reader),
-            FORM_BROKEN => return self.row.take().filter(|row| row.db == db && row.key == key).map(drop).ok_or(Truncated),
+            FORM_BROKEN => {
+                return self.row.take().filter(|row| row.db == db && row.key == key).map(drop).ok_or(Truncated);
+            }
             FORM_IMAGE | FORM_HOME if self.row.is_none() => {}
             _ => return Err(Truncated),
         }

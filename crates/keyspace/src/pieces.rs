@@ -388,7 +388,7 @@ impl Assembly {
             return Err(Truncated);
         }
         let mut assembly = Assembly { kind, bench: Box::new(Partition::new(PartitionId(0))) };
-        assembly.bench.put_value(0, NAMELESS, Box::new(Value::empty(kind)), &Assembly::stamp());
+        assembly.bench.put_value(0, NAMELESS, Value::empty(kind), &Assembly::stamp());
         Ok(assembly)
     }
 
@@ -422,8 +422,8 @@ impl Assembly {
     }
 
     /// The value.
-    pub(crate) fn finish(mut self) -> Box<Value> {
-        self.bench.take_value(0, NAMELESS).unwrap_or_else(|| Box::new(Value::empty(self.kind)))
+    pub(crate) fn finish(mut self) -> Value {
+        self.bench.take_value(0, NAMELESS).map_or_else(|| Value::empty(self.kind), |value| *value)
     }
 }
 

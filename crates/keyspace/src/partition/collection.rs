@@ -63,10 +63,10 @@ impl Partition {
     }
 
     /// As [`Partition::restore`], of a value that came in pieces and is exact from version `until` on.
-    pub(crate) fn restore_pieces(&mut self, db: u8, key: &[u8], value: Box<Value>, meta: &Meta, until: Version) {
+    pub(crate) fn restore_pieces(&mut self, db: u8, key: &[u8], value: Value, meta: &Meta, until: Version) {
         let is_newer = |place| self.index(db).entry(place).version() < meta.version;
         if self.find(db, key).is_none_or(is_newer) {
-            self.restore(db, key, Payload::Boxed { value, image_bytes: 0 }, meta);
+            self.restore(db, key, Payload::Boxed { value: Box::new(value), image_bytes: 0 }, meta);
             self.settling.insert((db, key.to_vec()), until);
         }
     }
@@ -90,8 +90,8 @@ impl Partition {
     }
 
     /// Makes the key this value.
-    pub(crate) fn put_value(&mut self, db: u8, key: &[u8], value: Box<Value>, stamp: &Stamp) {
-        self.put_at(db, key, Payload::Boxed { value, image_bytes: 0 }, None, stamp);
+    pub(crate) fn put_value(&mut self, db: u8, key: &[u8], value: Value, stamp: &Stamp) {
+        self.put_at(db, key, Payload::Boxed { value: Box::new(value), image_bytes: 0 }, None, stamp);
     }
 
     /// Takes a collection out, with its key.

@@ -156,7 +156,7 @@ impl Live {
             1..3 => effect::put_list_trim(out, 0, KEY, usize::from(end == End::Front), usize::from(end == End::Back)),
             3 => effect::put_list_set(out, 0, KEY, place, &names[0]),
             4 => effect::put_list_insert(out, 0, KEY, place, &names[0]),
-            5 => effect::put_list_remove(out, 0, KEY, &[place, place + 1, place + 1 + place / 2]),
+            5 => effect::put_list_remove(out, 0, KEY, &[place, place + 1, place + 2 + place / 2]),
             _ => effect::put_list_push(out, 0, KEY, end, names.iter().map(Vec::as_slice)),
         }
     }
@@ -204,17 +204,15 @@ struct Seen {
     row_count: u64,
 }
 
+fn header(live: &Live) -> Header {
+    let (start_version, db_map) = (live.partition.version(), live.partition.db_map());
+    Header { partition: PartitionId(0), start_version, start: Position::ZERO, db_map }
+}
+
 /// Writes a checkpoint with changes between the pieces. Returns it, and what was seen.
 fn write(live: &mut Live, kind: Kind, limits: PieceLimits) -> (Vec<u8>, Seen) {
     let (mut out, mut blocks, mut seen) = (Vec::new(), BlockWriter::new(limits), Seen::default());
-    let start_version = live.partition.version();
-    let header = Header {
-        partition: PartitionId(0),
-        start_version,
-        start: Position::ZERO,
-        db_map: live.partition.db_map(),
-    };
-    header.encode(&mut out);
+    header(live).encode(&mut out);
     for db in 0..DB_COUNT as u8 {
         let mut cursor = 0;
         loop {
@@ -225,7 +223,9 @@ fn write(live: &mut Live, kind: Kind, limits: PieceLimits) -> (Vec<u8>, Seen) {
                 seen.piece_count += 1;
                 seen.row_count += u64::from(!was_begun);
                 blocks.seal(&mut out);
-                (0..live.random.below(4)).for_each(|_| live.change(kind));
+                for _ in 0..live.random.below(4) {
+                    live.change(kind);
+                }
             }
             if cursor == 0 {
                 break;
@@ -243,13 +243,17 @@ fn load(file: &[u8]) -> Result<Partition, checkpoint::Damage> {
 }
 
 fn reopened(file: &[u8], batches: &[(Version, Vec<u8>)]) -> Partition {
-    let mut partition = load(file).expect("what was written loads");
+    let mut partition = replayed(load(file).expect("what was written loads"), batches);
+    partition.settle();
+    partition
+}
+
+fn replayed(mut partition: Partition, batches: &[(Version, Vec<u8>)]) -> Partition {
     let start_version = partition.version();
     for (version, body) in batches.iter().filter(|(version, _)| start_version < *version) {
         let replayed = partition.replay(body, &Live::stamp(*version), &mut |_| unreachable!("nothing is spilled"));
         replayed.expect("what was journaled is replayed");
     }
-    partition.settle();
     partition
 }
 
@@ -262,7 +266,9 @@ fn pieces_and_the_journal_behind_them_are_the_value() {
             live.fill(kind);
             let (file, seen) = write(&mut live, kind, SMALL);
             (pieces, rows) = (pieces + seen.piece_count, rows + seen.row_count);
-            (0..live.random.below(50)).for_each(|_| live.change(kind));
+            for _ in 0..live.random.below(50) {
+                live.change(kind);
+            }
             let reopened = reopened(&file, &live.batches);
             assert!(Live::dump(&reopened) == Live::dump(&live.partition), "{kind:?}, seed {seed}");
         }
@@ -271,7 +277,44 @@ fn pieces_and_the_journal_behind_them_are_the_value() {
     }
 }
 
-/// Of what changes only as the last piece is written, replay must not skip anything.
+/// Replay starts with `w` alone, which goes before `y` comes, behind the walk; where `x` was, it comes too late. Deleted at
+/// that moment, the key would lose its end of life, and begin its revisions anew.
+#[test]
+fn a_value_that_replay_finds_empty_on_the_way_keeps_its_properties() {
+    let mut live = Live::new(0);
+    let put = |member: &[u8], score| {
+        let mut out = Vec::new();
+        scored_effects::put_sorted_set_put(&mut out, 0, KEY, [(member, score)].into_iter());
+        out
+    };
+    let remove = |member: &[u8]| {
+        let mut out = Vec::new();
+        scored_effects::put_sorted_set_remove(&mut out, 0, KEY, [member].into_iter());
+        out
+    };
+    let mut expire = Vec::new();
+    put_expire(&mut expire, 0, KEY, Some(TimeMs(1_000)));
+    for body in [put(b"w", 1.0), put(b"x", 2.0), expire] {
+        live.commit(body);
+    }
+    let (mut file, header) = (Vec::new(), header(&live));
+    header.encode(&mut file);
+    let mut blocks = BlockWriter::new(PieceLimits { element_count_max: 1, ..SMALL });
+    blocks.add_bucket(&live.partition, 0, 0);
+    blocks.add_piece(&mut live.partition);
+    for body in [remove(b"w"), put(b"y", 0.0), remove(b"x")] {
+        live.commit(body);
+    }
+    blocks.add_piece(&mut live.partition);
+    assert!(!blocks.has_large(), "it was written in two pieces");
+    blocks.finish(Position::ZERO, &mut file);
+    assert_eq!(Live::dump(&reopened(&file, &live.batches)), Live::dump(&live.partition));
+    // The control: where an emptied key does not stay, the oracle sees it.
+    let mut partition = load(&file).expect("it loads");
+    partition.settle();
+    assert_ne!(Live::dump(&replayed(partition, &live.batches)), Live::dump(&live.partition));
+}
+
 #[test]
 fn a_value_that_does_not_change_is_whole_without_the_journal() {
     for kind in KINDS {
@@ -279,13 +322,7 @@ fn a_value_that_does_not_change_is_whole_without_the_journal() {
         live.fill(kind);
         let mut blocks = BlockWriter::new(SMALL);
         let mut file = Vec::new();
-        let header = Header {
-            partition: PartitionId(0),
-            start_version: live.partition.version(),
-            start: Position::ZERO,
-            db_map: live.partition.db_map(),
-        };
-        header.encode(&mut file);
+        header(&live).encode(&mut file);
         blocks.add_bucket(&live.partition, 0, 0);
         while blocks.has_large() {
             blocks.add_piece(&mut live.partition);
@@ -335,13 +372,7 @@ fn pieces_out_of_place_are_refused() {
     let (piece, whole, broken) = (piece_of(KEY, &change), bytes(3, KEY, &[1, 1, 0, 0, 1]), bytes(4, KEY, &[]));
     let loads = |parts: &[&[u8]]| {
         let (mut file, body) = (Vec::new(), parts.concat());
-        let header = Header {
-            partition: PartitionId(0),
-            start_version: Version(1),
-            start: Position::ZERO,
-            db_map: std::array::from_fn(|db| db as u8),
-        };
-        header.encode(&mut file);
+        header(&Live::new(0)).encode(&mut file);
         checkpoint::put_file(&body, parts.iter().filter(|part| part[2] != 2 && part[2] != 4).count(), &mut file);
         load(&file).is_ok()
     };

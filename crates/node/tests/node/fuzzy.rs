@@ -163,16 +163,6 @@ fn a_journal_that_ends_before_its_checkpoints_do_is_damaged_not_torn() {
     assert!(refused.starts_with(&format!("{path} is damaged at offset {}", start.offset)), "{refused}");
 }
 
-/// Replay starts with a set of `w` alone, which goes before `y` comes; where `x` was, the scan came too late. Deleted at
-/// that moment, the key would lose its end of life and begin its revisions anew.
-#[test]
-fn a_collection_that_replay_finds_empty_on_the_way_keeps_its_properties() {
-    let before = ["ZADD z 1 w 2 x", "PEXPIRE z 1000000"].map(command);
-    // The first bucket, the first piece, and then nothing of the members there were is left to be seen.
-    let during = [Step::Idle, Step::Idle, command("ZREM z w"), command("ZADD z 3 y"), command("ZREM z x")];
-    check(&before, &during, |_| {}).expect("the exact state");
-}
-
 /// The row that was begun is of no use, and the key is written as it is then.
 #[test]
 fn a_collection_that_is_replaced_between_two_pieces_is_written_anew() {
