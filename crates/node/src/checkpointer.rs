@@ -18,7 +18,7 @@ use env::File;
 use journal::{Position, SegmentId};
 use keyspace::checkpoint::{BlockWriter, Header};
 use keyspace::pieces::PieceLimits;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -374,10 +374,10 @@ impl Node {
                 home_bytes += given_bytes;
             }
             while blocks.has_large() {
-                let mut partition = self.keyspace.lock(id);
-                blocks.add_piece(&mut partition);
-                // Piece follows piece, and who waits would not be served between two of them for a while.
-                MutexGuard::unlock_fair(partition);
+                blocks.add_piece(&mut self.keyspace.lock(id));
+                // Piece follows piece: who waits for the partition gets it in between. Not by handing the lock over,
+                // because until who sleeps has woken up nobody else would get it either.
+                std::thread::yield_now();
                 file.take(blocks, BLOCK_BYTES)?;
             }
             file.take(blocks, if cursor == 0 { 0 } else { BLOCK_BYTES })?;
