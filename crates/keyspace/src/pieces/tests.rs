@@ -386,3 +386,25 @@ fn pieces_out_of_place_are_refused() {
     assert!(!loads(&[&piece_of(KEY, &named), &whole]), "a change of a key with a name");
     assert!(!loads(&[&piece, &bytes(0, KEY, &[1, 1, 0, 0, 1, 0]), &whole]), "an entry within a row");
 }
+
+#[test]
+fn the_format_before_pieces_is_read_and_one_to_come_is_not() {
+    let mut live = Live::new(5);
+    live.fill(Kind::Set);
+    let (mut file, mut blocks) = (Vec::new(), BlockWriter::new(PieceLimits { value_bytes_min: usize::MAX, ..SMALL }));
+    header(&live).encode(&mut file);
+    blocks.add_bucket(&live.partition, 0, 0);
+    blocks.finish(Position::ZERO, &mut file);
+    let mut loads_as = |format: u32| {
+        file[8..12].copy_from_slice(&format.to_le_bytes());
+        let crc = base::checksum::crc32c(&file[..48]);
+        file[48..52].copy_from_slice(&crc.to_le_bytes());
+        load(&file)
+    };
+    assert_eq!(Live::dump(&loads_as(1).expect("it is read")), Live::dump(&live.partition));
+    assert!(loads_as(2).is_ok());
+    for format in [0, 3] {
+        let what = "it was written by a release with another format";
+        assert_eq!(loads_as(format).err(), Some(checkpoint::Damage { offset: 0, what }));
+    }
+}
