@@ -1,5 +1,5 @@
 //! Any bytes as a checkpoint: loading never panics, keeps to memory in proportion, and what loads can be written and
-//! loaded again as the same partition.
+//! loaded again as the same partition, its collections in pieces.
 //!
 //! With an even first byte the checksums are made to hold, or the fuzzer would spend its life computing CRCs.
 
@@ -11,11 +11,14 @@ use journal::Position;
 use keyspace::Partition;
 use keyspace::checkpoint::{self, BlockWriter, Header};
 use keyspace::entry::Stored;
+use keyspace::pieces::PieceLimits;
 use libfuzzer_sys::fuzz_target;
 
 const PARTITION: PartitionId = PartitionId(3);
 const HEADER_BYTES: usize = 52;
 const END_BYTES: usize = 24;
+/// Every collection in pieces of one element, where an element can be told.
+const PIECES: PieceLimits = PieceLimits { value_bytes_min: 0, piece_bytes_max: 1, element_count_max: 1 };
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(std::array::from_fn(|index| bytes[at + index]))
@@ -31,7 +34,7 @@ fn seal(file: &mut [u8]) {
         return;
     }
     file[..8].copy_from_slice(b"LARDERCP");
-    put_u32(file, 8, 1);
+    put_u32(file, 8, 2);
     file[12..14].copy_from_slice(&PARTITION.0.to_le_bytes());
     let crc = crc32c(&file[..HEADER_BYTES - 4]);
     put_u32(file, HEADER_BYTES - 4, crc);
@@ -53,13 +56,16 @@ fn seal(file: &mut [u8]) {
     }
 }
 
-fn write(partition: &Partition, header: Header, end: Position) -> Vec<u8> {
-    let (mut out, mut blocks) = (Vec::new(), BlockWriter::default());
+fn write(partition: &mut Partition, header: Header, end: Position) -> Vec<u8> {
+    let (mut out, mut blocks) = (Vec::new(), BlockWriter::new(PIECES));
     header.encode(&mut out);
     for db in 0..DB_COUNT as u8 {
         let mut cursor = 0;
         loop {
             cursor = blocks.add_bucket(partition, db, cursor);
+            while blocks.has_large() {
+                blocks.add_piece(partition);
+            }
             if cursor == 0 {
                 break;
             }
@@ -98,7 +104,7 @@ fuzz_target!(|input: &[u8]| {
     let mut partition = Partition::new(PARTITION);
     let Ok(loaded) = checkpoint::load(&file, &mut partition) else { return };
     assert!(loaded.entry_count <= file.len() as u64, "entries take bytes");
-    let written = write(&partition, loaded.header, loaded.end);
+    let written = write(&mut partition, loaded.header, loaded.end);
     let mut again = Partition::new(PARTITION);
     let reloaded = checkpoint::load(&written, &mut again).expect("what was written loads");
     assert_eq!((reloaded.header, reloaded.end), (loaded.header, loaded.end));

@@ -24,11 +24,13 @@
 //!
 //! Invariant: `decode` of what `put_*` wrote gives the same effect; foreign bytes are refused, never asserted.
 
+mod gathered;
 mod list;
 mod set;
 pub mod sorted_set;
 pub mod stream;
 
+pub(crate) use gathered::Gathered;
 pub use list::{ListChange, put_list_insert, put_list_push, put_list_remove, put_list_set, put_list_trim};
 pub use set::{SetChange, put_set_add, put_set_remove};
 
@@ -294,11 +296,12 @@ fn read_numbered(reader: &mut Reader<'_>) -> Result<u8, Truncated> {
     if db < LIBRARY_DB { Ok(db) } else { Err(Truncated) }
 }
 
-fn read_expires(reader: &mut Reader<'_>) -> Result<Option<TimeMs>, Truncated> {
-    Ok(match reader.varint()? {
-        0 => None,
-        past_one => Some(TimeMs((past_one - 1) as i64)),
-    })
+/// Reads what [`put_expires`] wrote.
+pub(crate) fn read_expires(reader: &mut Reader<'_>) -> Result<Option<TimeMs>, Truncated> {
+    match reader.varint()? {
+        0 => Ok(None),
+        past_one => i64::try_from(past_one - 1).map(|at| Some(TimeMs(at))).map_err(|_| Truncated),
+    }
 }
 
 fn read_items<'a>(

@@ -18,6 +18,7 @@ pub mod list;
 pub mod live;
 mod packed;
 pub mod partition;
+pub mod pieces;
 pub mod prefetch;
 #[cfg(test)]
 mod random;

@@ -27,13 +27,15 @@ use crate::hasher::hash_bytes;
 use crate::index::Index;
 use crate::library::PHYSICAL_DB_COUNT;
 use crate::live::LiveBytes;
+use crate::pieces::InPieces;
 use crate::spilled::Image;
 use crate::table::Place;
 use crate::value::{Kind, Value, as_integer};
 use crate::waiting::Waiting;
 use base::{DB_COUNT, PartitionId, Reader, TimeMs, Truncated, Version};
 use journal::{Journal, Position, RecordHead, RecordKind, Reserve};
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Strings up to this length are kept in their key's block even when changed in place; longer ones move into a
 /// growable buffer, so that APPEND stays amortised.
@@ -114,6 +116,8 @@ pub(crate) struct Db {
     /// How many of the deadlines are of fields.
     field_deadline_count: usize,
     pub(crate) live: LiveBytes,
+    /// The value that a checkpoint is in the middle of, if it is.
+    pub(crate) in_pieces: Option<Box<InPieces>>,
 }
 
 /// See the module's text.
@@ -124,6 +128,8 @@ pub struct Partition {
     db_map: [u8; DB_COUNT],
     garbage: Vec<Garbage>,
     ended: EndedCounts,
+    /// While opening: keys whose value came in pieces, and until when they stay even if empty; see `pieces.rs`.
+    settling: BTreeMap<(u8, Vec<u8>), Version>,
     /// End of the last batch in the journal: what a reply that looked here reveals.
     pub revealed: Position,
     /// Who waits for its keys.
@@ -169,8 +175,9 @@ impl Db {
         self.field_deadline_count -= usize::from(was_there && deadline.ending == Ending::Fields);
     }
 
-    /// Forgets what is kept about an entry outside of it: deadlines and its home's live bytes.
+    /// Forgets what is kept about an entry outside of it: deadlines, its home's live bytes, pieces of its value.
     fn forget(&mut self, hash: u64, place: Place) {
+        self.break_pieces(hash);
         let entry = self.index.entry(place);
         let (expires, fields) = (entry.expires(), fields_deadline(entry.stored()));
         let (home, bytes) = (entry.home(), home_bytes(&entry));
@@ -178,6 +185,14 @@ impl Db {
         self.set_deadline(hash, Ending::Fields, fields, None);
         self.live.remove(home, bytes);
         self.index.stamp(place, |entry| entry.set_home(Home::NONE));
+    }
+
+    /// The value of the key with this hash is not the one any more that is being written in pieces.
+    #[inline]
+    fn break_pieces(&mut self, hash: u64) {
+        if self.in_pieces.as_ref().is_some_and(|row| row.is_of_hash(hash)) {
+            self.in_pieces = None;
+        }
     }
 
     /// The home is out of date: the value has changed in place.
@@ -215,6 +230,7 @@ impl Partition {
             db_map: std::array::from_fn(|db| db as u8),
             garbage: Vec::new(),
             ended: EndedCounts::default(),
+            settling: BTreeMap::new(),
             revealed: Position::ZERO,
             waiting: Waiting::default(),
         }
@@ -683,6 +699,8 @@ impl Partition {
             return 0;
         }
         let payload = Payload::Spilled { kind: entry.kind(), value_bytes: entry.value_bytes() as u32 };
+        let hash = hash_bytes(entry.key());
+        this.break_pieces(hash);
         let before = this.index.value_bytes();
         let old = this.index.replace(place, payload, &meta);
         let won = before - this.index.value_bytes();
@@ -691,23 +709,28 @@ impl Partition {
     }
 
     /// Writes the value at `place`, which must be in memory, into the journal for its own sake, so that it has a
-    /// home. Changes no state that a command can see. Returns whether there was room.
-    pub fn write_home(&mut self, db: u8, place: Place, journal: &Journal, time: TimeMs) -> bool {
+    /// home. Changes no state that a command can see. Returns the bytes appended; `None` when there was no room.
+    ///
+    /// # Cost
+    /// In proportion to the value, and a copy of it in memory, or two of a collection.
+    pub fn write_home(&mut self, db: u8, place: Place, journal: &Journal, time: TimeMs) -> Option<u64> {
         let entry = self.index(db).entry(place);
-        let mut image = Vec::new();
-        match entry.stored() {
-            Stored::Inline(bytes) => image.extend_from_slice(bytes),
-            Stored::Int(number) => image.extend_from_slice(base::number::format_i64(number).as_bytes()),
-            Stored::Boxed(value) => value.encode_image(&mut image),
+        let image = match entry.stored() {
+            Stored::Inline(bytes) => Cow::Borrowed(bytes),
+            Stored::Boxed(Value::Bytes(bytes)) => Cow::Borrowed(bytes.as_slice()),
+            Stored::Int(number) => Cow::Owned(base::number::format_i64(number).as_bytes().to_vec()),
+            Stored::Boxed(value) => {
+                let mut image = Vec::new();
+                value.encode_image(&mut image);
+                Cow::Owned(image)
+            }
             Stored::Spilled => unreachable!("a spilled value already has a home"),
-        }
-        let (key, kind, version) = (entry.key().to_vec(), entry.kind(), entry.version());
-        let Some(home) = self.append_image(&Image { db, key: &key, version, kind, image: &image }, journal, time)
-        else {
-            return false;
         };
-        self.set_new_home(db, place, home, image.len());
-        true
+        let image = Image { db, key: entry.key(), version: entry.version(), kind: entry.kind(), image: &image };
+        let image_bytes = image.image.len();
+        let home = self.append_image(&image, journal, time)?;
+        self.set_new_home(db, place, home, image_bytes);
+        Some(image_bytes as u64)
     }
 
     fn append_image(&self, image: &Image<'_>, journal: &Journal, time: TimeMs) -> Option<Home> {

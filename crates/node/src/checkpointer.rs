@@ -1,7 +1,7 @@
 //! Checkpoints of every partition while it keeps serving, and the journal segments they let go.
 //!
 //! ```text
-//! for each partition: note version and tail ─► buckets, a few per lock ─► file.tmp, synced
+//! for each partition: note version and tail ─► buckets, a few per lock, large values in pieces ─► file.tmp, synced
 //! journal synced ─► all files renamed ─► directory synced ─► segments nobody needs removed
 //! ```
 //!
@@ -17,7 +17,8 @@ use base::{PartitionId, TimeMs};
 use env::File;
 use journal::{Position, SegmentId};
 use keyspace::PHYSICAL_DB_COUNT;
-use keyspace::checkpoint::{BlockWriter, Header, needs_home};
+use keyspace::checkpoint::{BlockWriter, Header};
+use keyspace::pieces::PieceLimits;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,6 +28,8 @@ use std::time::Duration;
 
 /// Buckets encoded under one lock: some two hundred entries, some tens of microseconds.
 const BUCKETS_PER_LOCK: usize = 32;
+/// Bytes of values without a home that are written into the journal under one lock; a bucket is not divided.
+const HOME_BYTES_PER_LOCK: u64 = 64 << 10;
 /// Bytes of a block, and of a write. What the buffer takes stays with the allocator between checkpoints.
 const BLOCK_BYTES: usize = 64 << 10;
 const WRITE_BYTES: usize = 64 << 10;
@@ -34,16 +37,19 @@ const WRITE_BYTES: usize = 64 << 10;
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Looks without a write after which nobody is held up by a checkpoint, and the tail that is then worth one: the next
-/// start is faster for it.
+/// start is faster for it. Where the last cycle wrote much, it is worth one only in proportion.
 const QUIET_LOOKS: u32 = 10;
 const QUIET_TAIL_BYTES: u64 = 4 << 20;
+const QUIET_WRITTEN_DIVISOR: u64 = 16;
 
 /// What is known of the checkpoints on disk.
 pub(crate) struct Checkpoints {
     state: Mutex<State>,
-    /// Journal bytes that call for the next cycle.
-    tail_bytes_max: AtomicU64,
+    /// Journal bytes that call for the next cycle, and that call for it once nobody writes.
+    tail_bytes_due: AtomicU64,
+    tail_bytes_due_quiet: AtomicU64,
     tail_bytes_min: u64,
+    pieces: PieceLimits,
     finished: AtomicI64,
     running: AtomicBool,
     failed: AtomicBool,
@@ -55,6 +61,28 @@ struct State {
     pinned: Vec<Vec<u32>>,
     /// Tail at the start of the last cycle.
     tail: Position,
+}
+
+/// Bytes that a cycle wrote.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    /// Into files.
+    file_bytes: u64,
+    /// Into the journal, as homes of values. They are behind the cycle's start, so they count as tail.
+    home_bytes: u64,
+}
+
+impl Written {
+    /// The tail that calls for another cycle: as much as this one wrote at least, or checkpoints would cost more writing
+    /// than the data itself. What this one put there itself calls for none.
+    fn tail_bytes_due(self, tail_bytes_min: u64) -> u64 {
+        self.home_bytes + tail_bytes_min.max(self.file_bytes + self.home_bytes)
+    }
+
+    /// As [`Written::tail_bytes_due`], once nobody writes.
+    fn tail_bytes_due_quiet(self) -> u64 {
+        self.home_bytes + QUIET_TAIL_BYTES.max((self.file_bytes + self.home_bytes) / QUIET_WRITTEN_DIVISOR)
+    }
 }
 
 /// Why a checkpoint could not be written. The ones before it stay in force.
@@ -98,6 +126,7 @@ impl Checkpoints {
         pinned: Vec<Vec<u32>>,
         entries: u64,
         tail_bytes_min: u64,
+        pieces: PieceLimits,
         tail: Position,
         opened: TimeMs,
     ) -> Self {
@@ -105,8 +134,10 @@ impl Checkpoints {
         let started = headers.iter().map(|header| header.map_or(Position::ZERO, |header| header.start)).min();
         Checkpoints {
             state: Mutex::new(State { headers, pinned, tail: started.unwrap_or(tail) }),
-            tail_bytes_max: AtomicU64::new(tail_bytes_min.max(entries * ENTRY_BYTES_TYPICAL)),
+            tail_bytes_due: AtomicU64::new(tail_bytes_min.max(entries * ENTRY_BYTES_TYPICAL)),
+            tail_bytes_due_quiet: AtomicU64::new(QUIET_TAIL_BYTES),
             tail_bytes_min,
+            pieces,
             finished: AtomicI64::new(opened.0),
             running: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -173,7 +204,7 @@ impl Node {
 
     /// Journal bytes that call for the next checkpoints.
     pub(crate) fn checkpoint_tail_bytes(&self) -> u64 {
-        self.checkpoints.tail_bytes_max.load(Ordering::Relaxed)
+        self.checkpoints.tail_bytes_due.load(Ordering::Relaxed)
     }
 
     /// Journal bytes that a restart would replay.
@@ -205,8 +236,9 @@ impl Node {
             quiet_looks = if tail == tail_last { quiet_looks + 1 } else { 0 };
             tail_last = tail;
             let tail_bytes = self.tail_bytes();
-            let is_due = self.checkpoint_tail_bytes() < tail_bytes
-                || (quiet_looks == QUIET_LOOKS && QUIET_TAIL_BYTES < tail_bytes);
+            let is_more_than = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed) < tail_bytes;
+            let is_due = is_more_than(&self.checkpoints.tail_bytes_due)
+                || (quiet_looks == QUIET_LOOKS && is_more_than(&self.checkpoints.tail_bytes_due_quiet));
             let merged = self.merge_turn(0 < quiet_looks);
             if wanted || is_due || merged {
                 self.checkpoint_or_report();
@@ -236,6 +268,7 @@ impl Node {
         self.house.state.lock().checkpoint_wanted = false;
         let result = self.checkpoint_cycle(even_when_stopping);
         if result.is_err() {
+            self.keyspace.ids().for_each(|id| self.keyspace.lock(id).forget_pieces());
             self.remove_drafts();
         }
         self.checkpoints.failed.store(result.is_err(), Ordering::Release);
@@ -246,15 +279,14 @@ impl Node {
 
     fn checkpoint_cycle(&self, even_when_stopping: bool) -> Result<(), CheckpointError> {
         let tail = self.journal.tail();
-        let (mut headers, mut pinned, mut file_bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut headers, mut pinned, mut written) = (Vec::new(), Vec::new(), Written::default());
         for id in self.keyspace.ids() {
             if !even_when_stopping && self.is_stopping() {
                 return Err(CheckpointError::Stopping);
             }
-            let (header, segments, bytes) = self.checkpoint_partition(id)?;
+            let (header, segments) = self.checkpoint_partition(id, &mut written)?;
             headers.push(Some(header));
             pinned.push(segments);
-            file_bytes += bytes;
         }
         self.journal.sync()?;
         for id in self.keyspace.ids() {
@@ -265,8 +297,9 @@ impl Node {
             self.disk.remove(crate::inspect::SALVAGED_PATH)?;
         }
         *self.checkpoints.state.lock() = State { headers, pinned, tail };
-        let tail_bytes_max = file_bytes.max(self.checkpoints.tail_bytes_min);
-        self.checkpoints.tail_bytes_max.store(tail_bytes_max, Ordering::Relaxed);
+        let due = written.tail_bytes_due(self.checkpoints.tail_bytes_min);
+        self.checkpoints.tail_bytes_due.store(due, Ordering::Relaxed);
+        self.checkpoints.tail_bytes_due_quiet.store(written.tail_bytes_due_quiet(), Ordering::Relaxed);
         self.checkpoints.finished.store(self.clock.wall_ms().0, Ordering::Release);
         self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.remove_segments()
@@ -284,8 +317,12 @@ impl Node {
         }
     }
 
-    /// Writes the draft of one partition's checkpoint: its header, the segments it may point into, its bytes.
-    fn checkpoint_partition(&self, id: PartitionId) -> Result<(Header, Vec<u32>, u64), CheckpointError> {
+    /// Writes the draft of one partition's checkpoint. Returns its header, and the segments it may point into.
+    fn checkpoint_partition(
+        &self,
+        id: PartitionId,
+        written: &mut Written,
+    ) -> Result<(Header, Vec<u32>), CheckpointError> {
         let draft = draft_path(id);
         match self.disk.remove(&draft) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
@@ -305,63 +342,73 @@ impl Node {
             (header, live_segments(&partition))
         };
         header.encode(&mut file.buffer);
-        let mut blocks = BlockWriter::default();
+        let mut blocks = BlockWriter::new(self.checkpoints.pieces);
         for db in 0..PHYSICAL_DB_COUNT {
-            self.checkpoint_db(id, db, &mut blocks, &mut file)?;
+            written.home_bytes += self.checkpoint_db(id, db, &mut blocks, &mut file)?;
         }
         blocks.finish(self.journal.content_end(), &mut file.buffer);
         file.flush()?;
         file.file.sync_data()?;
         // Homes given while it was written lie at or after its start.
         segments.retain(|segment| *segment < header.start.segment.0);
-        Ok((header, segments, file.offset))
+        written.file_bytes += file.offset;
+        Ok((header, segments))
     }
 
+    /// Returns the bytes of homes that were given.
     fn checkpoint_db(
         &self,
         id: PartitionId,
         db: u8,
         blocks: &mut BlockWriter,
         file: &mut Sink,
-    ) -> Result<(), CheckpointError> {
-        let mut cursor = 0;
+    ) -> Result<u64, CheckpointError> {
+        let (mut cursor, mut home_bytes) = (0, 0);
         loop {
             {
                 let mut partition = self.keyspace.lock(id);
                 partition.prefetch_buckets(db, cursor, BUCKETS_PER_LOCK);
+                let mut given_bytes = 0;
                 for _ in 0..BUCKETS_PER_LOCK {
-                    self.give_homes(&mut partition, db, cursor);
+                    given_bytes += self.give_homes(&mut partition, blocks, db, cursor);
                     cursor = blocks.add_bucket(&partition, db, cursor);
-                    if cursor == 0 || blocks.pending_bytes() >= BLOCK_BYTES {
+                    let is_enough = HOME_BYTES_PER_LOCK <= given_bytes || BLOCK_BYTES <= blocks.pending_bytes();
+                    if cursor == 0 || is_enough || blocks.has_large() {
                         break;
                     }
                 }
+                home_bytes += given_bytes;
             }
-            if cursor == 0 || blocks.pending_bytes() >= BLOCK_BYTES {
-                blocks.seal(&mut file.buffer);
+            while blocks.has_large() {
+                blocks.add_piece(&mut self.keyspace.lock(id));
+                // Piece follows piece: who waits for the partition gets it in between. Not by handing the lock over,
+                // because until who sleeps has woken up nobody else would get it either.
+                std::thread::yield_now();
+                file.take(blocks, BLOCK_BYTES)?;
             }
-            if file.buffer.len() >= WRITE_BYTES {
-                file.flush()?;
-            }
+            file.take(blocks, if cursor == 0 { 0 } else { BLOCK_BYTES })?;
             if cursor == 0 {
-                return Ok(());
+                return Ok(home_bytes);
             }
         }
     }
 
-    /// Large values that the journal does not hold are written there first; without room, into the checkpoint.
-    fn give_homes(&self, partition: &mut keyspace::Partition, db: u8, cursor: u64) {
+    /// Larger values that the journal does not hold are written there first; without room, into the checkpoint. Returns
+    /// the bytes written.
+    fn give_homes(&self, partition: &mut keyspace::Partition, blocks: &BlockWriter, db: u8, cursor: u64) -> u64 {
         let mut homeless: Vec<Vec<u8>> = Vec::new();
         partition.index(db).scan(cursor, |entry| {
-            if needs_home(&entry) {
+            if blocks.needs_home(&entry) {
                 homeless.push(entry.key().to_vec());
             }
         });
+        let mut given_bytes = 0;
         for key in homeless {
             if let Some(place) = partition.find(db, &key) {
-                partition.write_home(db, place, &self.journal, self.clock.wall_ms());
+                given_bytes += partition.write_home(db, place, &self.journal, self.clock.wall_ms()).unwrap_or(0);
             }
         }
+        given_bytes
     }
 
     /// Removes segments that no restart needs and no key points into.
@@ -399,6 +446,14 @@ struct Sink {
 }
 
 impl Sink {
+    /// Takes what `blocks` has gathered, once that is `bytes_min`.
+    fn take(&mut self, blocks: &mut BlockWriter, bytes_min: usize) -> std::io::Result<()> {
+        if bytes_min <= blocks.pending_bytes() {
+            blocks.seal(&mut self.buffer);
+        }
+        if WRITE_BYTES <= self.buffer.len() { self.flush() } else { Ok(()) }
+    }
+
     fn flush(&mut self) -> std::io::Result<()> {
         self.file.write_at(self.offset, &self.buffer)?;
         self.offset += self.buffer.len() as u64;

@@ -297,7 +297,7 @@ impl Node {
     fn spill_one(&self, partition: &mut Partition, db: u8, key: &[u8], now: TimeMs) -> u64 {
         let Some(place) = partition.find(db, key) else { return 0 };
         let has_home = partition.index(db).entry(place).home().is_known();
-        if !has_home && !partition.write_home(db, place, &self.journal, now) {
+        if !has_home && partition.write_home(db, place, &self.journal, now).is_none() {
             return 0;
         }
         let bytes = partition.spill(db, place) as u64;

@@ -16,6 +16,7 @@ use base::{Reader, TimeMs};
 use commands::run::{Moment, NO_SPACE};
 use env::{Clock, DirLock, Disk, Entropy};
 use journal::{Journal, SyncMode};
+use keyspace::pieces::PieceLimits;
 use keyspace::waiting::Ready;
 use keyspace::{AccessClock, Garbage, Keyspace};
 use parking_lot::{Condvar, Mutex};
@@ -36,6 +37,8 @@ pub struct Options {
     pub memory: MemoryLimit,
     /// Journal bytes after which checkpoints are written, if the last ones were no larger.
     pub checkpoint_bytes: u64,
+    /// What checkpoints write in pieces.
+    pub pieces: PieceLimits,
     /// Called once when the journal's device fails; must not return.
     pub fatal: Box<dyn Fn(&journal::Error) + Send + Sync>,
 }
@@ -158,6 +161,7 @@ impl Node {
                 pinned,
                 checkpoint_entries,
                 options.checkpoint_bytes,
+                options.pieces,
                 tail,
                 clock.wall_ms(),
             ),

@@ -177,18 +177,21 @@ pub fn open(
     };
     let (journal, recovered) = Journal::open(Arc::clone(disk), journal_options, start, &mut replayer)?;
     for id in keyspace.ids() {
-        keyspace.lock(id).revealed = recovered.tail;
+        let mut partition = keyspace.lock(id);
+        partition.revealed = recovered.tail;
+        let settled_at = partition.settle();
+        if is_salvaged {
+            outrun_entries(&mut partition, settled_at);
+        }
     }
     verify_homes(&keyspace, &journal)?;
-    if is_salvaged {
-        keyspace.ids().for_each(|id| outrun_entries(&mut keyspace.lock(id)));
-    }
     Ok(Opened { lock, manifest, is_salvaged, keyspace, journal, recovered, headers, pinned, checkpoint_entries })
 }
 
-/// A checkpoint may know versions of batches that were given up: the next batch must not repeat them.
-fn outrun_entries(partition: &mut Partition) {
-    let mut newest = partition.version();
+/// A checkpoint may know versions of batches that were given up, `settled_at` among them: the next batch must not repeat
+/// them.
+fn outrun_entries(partition: &mut Partition, settled_at: Version) {
+    let mut newest = settled_at.max(partition.version());
     for db in 0..keyspace::PHYSICAL_DB_COUNT {
         partition.index(db).each(|entry| newest = newest.max(entry.version()));
     }

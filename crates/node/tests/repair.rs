@@ -23,6 +23,7 @@ fn open(disk: &Arc<dyn Disk>) -> Result<Arc<Node>, OpenError> {
             lfu_decay_minutes: 1,
         },
         checkpoint_bytes: 1 << 30,
+        pieces: keyspace::pieces::PieceLimits::STANDARD,
         fatal: Box::new(|error| panic!("{error}")),
     };
     Node::open(Arc::clone(disk), Arc::new(RealClock::new()), &RealEntropy, options, &()).map(Arc::new)

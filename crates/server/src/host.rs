@@ -367,6 +367,7 @@ mod tests {
             sync: journal::SyncMode::Os,
             memory,
             checkpoint_bytes: 1 << 20,
+            pieces: keyspace::pieces::PieceLimits::STANDARD,
             fatal: Box::new(|error| panic!("{error}")),
         };
         let disk = Arc::new(RealDisk::open(dir).expect("a temporary folder"));

@@ -204,6 +204,7 @@ pub(crate) fn open_node(settings: &Settings, memory: MemoryLimit) -> Result<Node
         sync: journal_sync(settings.sync()),
         memory,
         checkpoint_bytes: CHECKPOINT_BYTES,
+        pieces: keyspace::pieces::PieceLimits::STANDARD,
         fatal: Box::new(|error| exit::stop(Exit::SyncFailed, &error.to_string())),
     };
     let started = Instant::now();

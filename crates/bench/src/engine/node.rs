@@ -196,6 +196,7 @@ fn options(sync: SyncMode) -> Options {
         sync,
         memory,
         checkpoint_bytes: u64::MAX / 2,
+        pieces: keyspace::pieces::PieceLimits::STANDARD,
         fatal: Box::new(|error| {
             eprintln!("larder-bench: the journal stopped: {error}");
             std::process::exit(1)

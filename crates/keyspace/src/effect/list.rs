@@ -20,7 +20,7 @@ use base::{Reader, Truncated};
 pub(super) const TAG_FIRST: u8 = PUSH;
 pub(super) const TAG_LAST: u8 = REMOVE;
 
-const PUSH: u8 = 11;
+pub(super) const PUSH: u8 = 11;
 const TRIM: u8 = 12;
 const SET: u8 = 13;
 const INSERT: u8 = 14;

@@ -94,7 +94,8 @@ fn decode_part<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], ImageError> {
 fn decode_expiry(reader: &mut Reader<'_>) -> Result<Option<TimeMs>, ImageError> {
     match reader.u8()? {
         EXPIRES_NOT => Ok(None),
-        EXPIRES_AT => Ok(Some(TimeMs(i64::from_le_bytes(reader.array()?)))),
+        // As effects have it: times before 1970 end at once.
+        EXPIRES_AT => Ok(Some(TimeMs(i64::from_le_bytes(reader.array()?).max(0)))),
         kind => Err(ImageError::Expiry(kind)),
     }
 }

@@ -192,11 +192,18 @@ fn the_form_and_the_order_do_not_matter_to_equality_but_every_part_of_a_field_do
 /// Hashes of both forms with every kind of field.
 fn samples() -> Vec<Hash> {
     let mut with_expiries = numbered(4);
-    with_expiries.set(b"", b"", Some(TimeMs(i64::MIN)));
+    with_expiries.set(b"", b"", Some(TimeMs(0)));
     with_expiries.set_expiry(b"field:1", Some(TimeMs(i64::MAX)));
     let mut long = numbered(3);
-    long.set(b"long", &[7; 300], Some(TimeMs(-1)));
+    long.set(b"long", &[7; 300], Some(TimeMs(1)));
     vec![Hash::new(), with_expiries, long, numbered(140)]
+}
+
+#[test]
+fn a_time_before_1970_in_an_image_is_the_first_there_is() {
+    let mut hash = numbered(1);
+    hash.set_expiry(b"field:0", Some(TimeMs(-5)));
+    assert_eq!(Hash::decode(&image_of(&hash)).map(|hash| hash.next_expiry()), Ok(Some(TimeMs(0))));
 }
 
 #[test]

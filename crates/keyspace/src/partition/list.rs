@@ -9,6 +9,7 @@ use crate::value::{Kind, Value};
 impl Partition {
     /// Applies a change to the list at `key`.
     pub(super) fn list_change(&mut self, db: u8, key: &[u8], change: &ListChange<'_>, stamp: &Stamp) -> Applied {
+        self.note_list_change(db, key, change);
         let creates = matches!(change, ListChange::Push { .. });
         self.with_collection(db, key, Kind::List, creates, stamp, |value| {
             let Value::List(list) = value else { return Applied::default() };

@@ -206,6 +206,20 @@ impl SortedSet {
         }
     }
 
+    /// Number of members up to and including this one, which need not be there (any more).
+    ///
+    /// # Cost
+    /// As [`SortedSet::at`]; O(n) in a compact set.
+    pub(crate) fn count_through(&self, last: &Scored<'_>) -> usize {
+        match &self.form {
+            Form::Compact(compact) => compact.members().take_while(|scored| scored.order(last).is_le()).count(),
+            Form::Large(large) => {
+                let before = large.count_before(last);
+                before + usize::from(large.at(before).is_some_and(|scored| scored.order(last).is_eq()))
+            }
+        }
+    }
+
     /// The member with this rank.
     ///
     /// # Cost

@@ -360,7 +360,7 @@ impl Block {
     /// Rebuilds a block from its image. Foreign bytes are welcome.
     ///
     /// # Errors
-    /// The bytes are no block of ascending entries.
+    /// The bytes are no block of ascending entries, each with a field.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Block, Truncated> {
         let first = super::id::read_id(reader)?;
         let count = u32::try_from(reader.varint()?).map_err(|_| Truncated)?;
@@ -385,13 +385,13 @@ impl Block {
             return Err(Truncated);
         }
         let mut walk = self.walk();
-        let mut last = walk.entry()?.id;
-        for _ in 1..self.count {
-            let id = walk.entry()?.id;
-            if id <= last {
+        let mut last = StreamId::MIN;
+        for _ in 0..self.count {
+            let entry = walk.entry()?;
+            if entry.id <= last || entry.fields.left == 0 {
                 return Err(Truncated);
             }
-            last = id;
+            last = entry.id;
         }
         if walk.reader.is_empty() { Ok(last) } else { Err(Truncated) }
     }

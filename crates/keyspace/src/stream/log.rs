@@ -100,11 +100,18 @@ impl Log {
 
     /// Entries from `start` to `end`, both included.
     pub fn range(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = Entry<'_>> {
+        self.range_opening(start, end).map(|(_, entry)| entry)
+    }
+
+    /// As [`Log::range`], each entry with whether it is the first of its block.
+    pub fn range_opening(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = (bool, Entry<'_>)> {
         let sealed = self.sealed.range(self.key_before(start)..).map(|(_, block)| block);
         let tail = Some(&self.tail).filter(|tail| !tail.is_empty());
         let blocks = sealed.chain(tail).skip_while(move |block| block.last() < start);
-        let entries = blocks.take_while(move |block| block.first() <= end).flat_map(Block::entries);
-        entries.skip_while(move |entry| entry.id < start).take_while(move |entry| entry.id <= end)
+        let entries = blocks
+            .take_while(move |block| block.first() <= end)
+            .flat_map(|block| block.entries().map(|entry| (entry.id == block.first(), entry)));
+        entries.skip_while(move |(_, entry)| entry.id < start).take_while(move |(_, entry)| entry.id <= end)
     }
 
     /// As [`Log::range`], last to first.

@@ -129,6 +129,11 @@ impl Stream {
         self.log.range(start, end)
     }
 
+    /// As [`Stream::range`], each entry with whether it is the first of its block.
+    pub(crate) fn range_opening(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = (bool, Entry<'_>)> {
+        self.log.range_opening(start, end)
+    }
+
     /// As [`Stream::range`], last to first.
     ///
     /// # Cost
@@ -246,13 +251,11 @@ impl Stream {
         self.log.trim(through)
     }
 
-    /// Removes an entry by name, and remembers that. Returns whether it was there.
+    /// Removes an entry by name, and remembers that. Returns whether it was there: a replay may meet a stream from which
+    /// it is gone already, and remembers it all the same.
     pub(crate) fn delete(&mut self, id: StreamId) -> bool {
-        let removed = self.log.remove(id);
-        if removed {
-            self.counters.max_deleted_id = self.counters.max_deleted_id.max(id);
-        }
-        removed
+        self.counters.max_deleted_id = self.counters.max_deleted_id.max(id);
+        self.log.remove(id)
     }
 
     /// Sets what it remembers; the last id no lower than that of the last entry.

@@ -77,8 +77,8 @@ fn change_entries(stream: &mut Stream, model: &mut Model, random: &mut Random) {
             let found = model.entries.iter().position(|(one, _)| *one == id);
             if let Some(index) = found {
                 model.entries.remove(index);
-                model.counters.max_deleted_id = model.counters.max_deleted_id.max(id);
             }
+            model.counters.max_deleted_id = model.counters.max_deleted_id.max(id);
             assert_eq!(stream.delete(id), found.is_some());
         }
         5 => {

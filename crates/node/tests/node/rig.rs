@@ -8,6 +8,7 @@ use commands::run::{Engine, Ran, Scratch, resolve, run};
 use commands::session::Session;
 use env::{Clock, Disk, Entropy};
 use journal::{Position, ReadMode, SEGMENT_BYTES_MIN, SyncMode};
+use keyspace::pieces::PieceLimits;
 use keyspace::{Partition, Spilled, spilled};
 use node::{MemoryLimit, MemoryPolicy, Node, OpenError, Options};
 use parking_lot::Mutex;
@@ -21,6 +22,8 @@ use wire::request::{Limits, Login, RequestParser};
 pub const START_MS: u64 = 1_700_000_000_000;
 /// Partitions: several, so that commands of many keys cross them.
 pub const PARTITION_COUNT: u16 = 4;
+/// Of the collections, checkpoints write the larger ones in pieces, of which each is small.
+const PIECES: PieceLimits = PieceLimits { value_bytes_min: 300, piece_bytes_max: 100, element_count_max: 2 };
 /// How often a command may ask for spilled values: each time it names what it misses.
 const FETCH_ROUNDS_MAX: usize = 100;
 
@@ -91,6 +94,7 @@ impl Rig {
             sync,
             memory: spill_at(0),
             checkpoint_bytes: 1 << 20,
+            pieces: PIECES,
             fatal: Box::new(move |error| told.lock().push(error.to_string())),
         };
         let world: Arc<dyn Disk> = Arc::new(disk.clone());

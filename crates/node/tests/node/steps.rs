@@ -49,6 +49,56 @@ const TEMPLATES: &[&str] = &[
     "FUNCTION FLUSH",
 ];
 
+/// Commands on collections of all types, with dozens of elements and forms for large ones.
+const COLLECTION_TEMPLATES: &[&str] = &[
+    "HSET hash member value member value member value member value",
+    "HSET hash member value",
+    "HDEL hash member member",
+    "HPEXPIRE hash ms FIELDS 2 member member",
+    "HPERSIST hash FIELDS 1 member",
+    "HINCRBY hash field int",
+    "SADD set member member member member member",
+    "SADD set member",
+    "SREM set member member member",
+    "SMOVE set set member",
+    "SPOP set 2",
+    "ZADD zset int member int member int member int member",
+    "ZADD zset int member",
+    "ZINCRBY zset int member",
+    "ZREM zset member member member",
+    "ZPOPMIN zset 2",
+    "ZPOPMAX zset",
+    "RPUSH list value value big value",
+    "LPUSH list value value",
+    "RPUSH list value",
+    "LPOP list",
+    "RPOP list 2",
+    "LPOP list 9",
+    "LSET list place value",
+    "LINSERT list BEFORE value value",
+    "LREM list 0 value",
+    "LTRIM list 1 -2",
+    "LMOVE list list LEFT RIGHT",
+    "XADD stream 5-* field value field value",
+    "XADD stream 5-* field value",
+    "XADD stream MAXLEN ~ 30 5-* field value",
+    "XTRIM stream MAXLEN = 12",
+    "XDEL stream entry entry",
+    "XSETID stream entry ENTRIESADDED 90 MAXDELETEDID 5-1",
+    "XGROUP CREATE stream group 0 MKSTREAM",
+    "XGROUP DESTROY stream group",
+    "XGROUP DELCONSUMER stream group consumer",
+    "XREADGROUP GROUP group consumer COUNT 3 STREAMS stream >",
+    "XACK stream group entry entry",
+    "XCLAIM stream group consumer 0 entry entry",
+    "DEL any",
+    "RENAME any any",
+    "COPY any any REPLACE",
+    "PEXPIRE any ms",
+    "PERSIST any",
+    "FLUSHDB",
+];
+
 fn one_of(texts: &[&str]) -> BoxedStrategy<Vec<u8>> {
     let texts: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     select(texts).boxed()
@@ -78,6 +128,17 @@ fn word(name: &'static str) -> BoxedStrategy<Vec<u8>> {
         "kept" => number(0..12),
         "kept_hash" => number(20..24),
         "field" => one_of(&["f", "g", "h", "1"]),
+        "set" => one_of(&["s", "{h}s"]),
+        "zset" => one_of(&["z", "{h}z"]),
+        "list" => one_of(&["l", "{h}l"]),
+        "stream" => one_of(&["x", "{h}x"]),
+        "any" => one_of(&["h", "{h}i", "s", "{h}s", "z", "{h}z", "l", "{h}l", "x", "{h}x"]),
+        // Some too long for the compact form of a collection.
+        "member" => (0usize..60).prop_map(|number| format!("{number:0>0$}", 2 + number % 3 * 35).into_bytes()).boxed(),
+        "place" => number(-9..30),
+        "entry" => (0..30).prop_map(|number| format!("5-{number}").into_bytes()).boxed(),
+        "group" => one_of(&["g", "g2"]),
+        "consumer" => one_of(&["c", "d"]),
         "value" => prop_oneof![number(-3..12), filled(0..40), filled(400..700)].boxed(),
         "big" => prop_oneof![3 => filled(3_000..9_000), 1 => filled(60_000..70_000)].boxed(),
         "offset" => prop_oneof![4 => number(0..60), 1 => number(4_000..6_000)].boxed(),
@@ -176,6 +237,18 @@ pub fn steps(count_max: usize) -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Reopen),
     ];
     proptest::collection::vec(step, 1..count_max)
+}
+
+/// `counts` of steps on collections of all types.
+pub fn on_collections(counts: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        40 => command(COLLECTION_TEMPLATES),
+        4 => transaction(COLLECTION_TEMPLATES),
+        1 => (1u64..200).prop_map(Step::Wait),
+        2 => Just(Step::Expire),
+        1 => Just(Step::Spill),
+    ];
+    proptest::collection::vec(step, counts)
 }
 
 /// Up to `count_max` steps by which segments fill, die, are emptied and removed as fast as can be, and values are
