@@ -6,7 +6,7 @@
 //! made for another state of the directory.
 //!
 //! # Invariants
-//! - Frontiers only grow along the journal and never pass the record that states them, so one number decides
+//! - A frontier never passes the record that states it and was true when it was stated, so one number decides
 //!   about every hole: the largest frontier stated anywhere. Holes before it are damage; the first one at or
 //!   past it is where opening will cut a torn tail.
 //! - Salvage leaves what surrounds a hole untouched, and the hole's own bytes stay in place as the body of a gap.
