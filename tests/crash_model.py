@@ -71,18 +71,17 @@ def explains(expected, observed, begun_ms: int, ended_ms: int) -> bool:
 class Model:
     """The keys of one writer, acknowledged and in flight."""
 
-    def __init__(self, name: str, makers: tuple, collections: str):
-        """A writer that writes what `makers` make, and has keys for these `collections`, by their letters."""
+    def __init__(self, name: str, makers: tuple):
+        """A writer that writes what `makers` make."""
         self.name, self.makers = name, makers
         self.acked, self.sent, self.flying = {}, {}, []
         self.serial = 0
         self.texts = self._keys("t", TEXT_KEYS)
         self.numbers, self.hashes, self.briefs = (self._keys(kind, KEYS_OF_EACH_OTHER_KIND) for kind in "nhb")
         self.lists, self.sets, self.sorted_sets, self.streams = (
-            self._keys(kind, KEYS_OF_EACH_OTHER_KIND if kind in collections else 0) for kind in "lszx"
+            self._keys(kind, KEYS_OF_EACH_OTHER_KIND) for kind in "lszx"
         )
-        kinds = (self.texts, self.numbers, self.hashes, self.lists, self.sets, self.sorted_sets, self.streams)
-        self.lasting = [keys for keys in kinds if keys]
+        self.lasting = [self.texts, self.numbers, self.hashes, self.lists, self.sets, self.sorted_sets, self.streams]
 
     def _keys(self, kind: str, count: int) -> list:
         return [f"{self.name}:{kind}:{index}".encode() for index in range(count)]

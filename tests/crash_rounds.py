@@ -130,8 +130,7 @@ def plant_losses(options) -> int:
     unreported = 0
     rng = random.Random(options.seed)
     larder = is_larder(options.server_command)
-    plants = PLANTS + sum((PLANTS_BY_KIND[kind] for kind in Writer(0, larder).collections), ())
-    for plant in plants:
+    for plant in PLANTS + sum(PLANTS_BY_KIND.values(), ()):
         writers, shared = [Writer(index, larder) for index in range(options.writers)], Shared()
         with Server(options.server_command) as server:
             server.start()

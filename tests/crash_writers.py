@@ -15,7 +15,6 @@ from resp import Closed, Connection, Refused, encode
 COUNTERS = [b"shared:n:%d" % index for index in range(8)]
 TOGETHER = [b"shared:m:%d" % index for index in range(8)]
 BURSTS = (1, 1, 1, 4, 16, 64)
-COLLECTIONS, LARDER_COLLECTIONS = "lszx", "sz"
 
 
 def now_ms() -> int:
@@ -28,10 +27,9 @@ class Writer:
 
     def __init__(self, index: int, is_larder: bool):
         self.index, self.field_ttls = index, is_larder
-        self.collections = LARDER_COLLECTIONS if is_larder else COLLECTIONS
         makers = MAKERS + (FIELD_TTL_MAKERS if is_larder else ())
-        makers += sum((MAKERS_BY_KIND[kind] for kind in self.collections), ())
-        self.model = Model(f"w{index}", makers, self.collections)
+        makers += sum(MAKERS_BY_KIND.values(), ())
+        self.model = Model(f"w{index}", makers)
         self.acked_count = 0
         self.forget()
 
