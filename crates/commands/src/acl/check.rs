@@ -180,7 +180,7 @@ mod tests {
             ("+@all %R~a %W~b", "sort a store a store b", Ok(())),
             ("+@all %R~a %W~b", "sort a store b store a", Err((Reason::Key, 5))),
             ("+@all %R~a %W~b", "sort a store c by store b", Err((Reason::Key, 3))),
-            ("+@all %R~a %W~b", "sort a by store store c", Err((Reason::Key, 4))),
+            ("+@all %R~a %W~b", "sort a by store store c", Err((Reason::Key, 5))),
             ("+@all %R~a", "xreadgroup group streams streams streams b >", Err((Reason::Key, 5))),
             ("+@all ~c ~streams", "xreadgroup count 1 group streams c streams b >", Err((Reason::Key, 7))),
             ("+@all %R~a", "xread streams streams 0", Err((Reason::Key, 2))),
