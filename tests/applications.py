@@ -58,13 +58,11 @@ def bounce(server):
 def node_with_kills(server, name: str):
     """Runs a node program, and kills the server whenever it says `kill`."""
     kills = 0
-    program = subprocess.Popen(
-        [*node_program(name), str(server.port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with program:
-        errors = []
-        reader = threading.Thread(target=lambda: errors.append(program.stderr.read()))
-        reader.start()
+    said_path = server.home / "node.log"
+    with open(said_path, "wb") as said:
+        words = [*node_program(name), str(server.port)]
+        program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, text=True)
+    try:
         for line in program.stdout:
             if line == "kill\n":
                 bounce(server)
@@ -72,8 +70,10 @@ def node_with_kills(server, name: str):
             else:
                 print(f"         {line}", end="", flush=True)
         status = program.wait()
-        reader.join()
-    expect(status == 0, f"{name} ended with {status}\n{errors[0]}")
+    finally:
+        program.kill()  # Without a server it would wait for ever.
+        program.wait()
+    expect(status == 0, f"{name} ended with {status}\n{said_path.read_text()}")
     expect(kills == KILLS, f"{kills} kills")
 
 
@@ -85,7 +85,7 @@ def express_sessions_outlive_the_server(server):
     node_with_kills(server, "sessions.js")
 
 
-RQ_JOBS = 120
+RQ_JOBS = 80
 RQ_WORKERS = 2
 RQ_SWEEPS_MAX = 10
 
@@ -135,7 +135,7 @@ def rq_sweep(queue):
 
 
 def rq_finishes_every_job_it_acknowledged(server):
-    """Jobs, every fifth depending on the one before it."""
+    """Jobs, of which every fifth depends on the one before it."""
     connection = redis.Redis(**without_retry(server.port))
     queue = rq.Queue("work", connection=connection)
     jobs, lost_replies, bounces = {}, 0, 0

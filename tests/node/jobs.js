@@ -46,7 +46,7 @@ events.on('completed', () => { completedEvents += 1; });
 const worker = tolerate(new Worker('work', work, {
   connection, concurrency: 10, lockDuration: 5000, stalledInterval: 1000, maxStalledCount: 1000,
 }));
-(await queue.client).on('close', () => { disconnects += 1; });
+queue.on('ioredis:close', () => { disconnects += 1; });
 
 /** Adds job `number` and notes what is owed once that is acknowledged. */
 async function add(number) {

@@ -11,9 +11,9 @@ import { RedisStore } from 'connect-redis';
 import session from 'express-session';
 import { createClient } from 'redis';
 
-const BROWSERS = 30;
-const VISITS = 60; // Acknowledged, for each browser.
-const KILL_AFTER = [400, 900, 1400]; // Visits acknowledged by all.
+const BROWSERS = 20;
+const VISITS = 40; // Acknowledged, for each browser.
+const KILL_AFTER = [200, 400, 600]; // Visits acknowledged by all.
 const DAY_SECONDS = 86_400;
 
 const port = Number(process.argv[2]);
