@@ -108,11 +108,17 @@ def benchmark(port: int):
                 has(lines, rf"^{re.escape(name)}: \d+\.\d+ requests per second")
 
 
+def node_program(name: str) -> tuple:
+    """The words that run a program of `tests/node`; `npm ci` gives exactly the locked versions, and runs no script of theirs."""
+    installed, lock = NODE / "node_modules" / ".package-lock.json", NODE / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        said("npm", "ci", "--prefix", str(NODE), "--no-audit", "--no-fund", "--ignore-scripts")
+    return "node", str(NODE / name)
+
+
 def node(port: int):
-    """The client of another language; `npm ci` gives exactly the locked versions."""
-    if not (NODE / "node_modules").exists():
-        said("npm", "ci", "--prefix", str(NODE), "--no-audit", "--no-fund")
-    has(said("node", str(NODE / "client.js"), str(port)), "RESP2: .* checks", "RESP3: .* checks")
+    """The client of another language."""
+    has(said(*node_program("client.js"), str(port)), "RESP2: .* checks", "RESP3: .* checks")
 
 
 TOOLS = (cli_commands, cli_help, cli_mass_insert, cli_scans, cli_stat, cli_latency, benchmark, node)
