@@ -12,6 +12,8 @@ pub enum Error {
     WrongType,
     /// Not for the client: the value must be fetched first, and the command run anew.
     Spilled,
+    /// The value could not be read back, and nothing has been changed.
+    Unreadable,
     /// The arguments do not fit together.
     Syntax,
     /// An argument or a value is no integer.
@@ -36,7 +38,7 @@ impl Error {
     pub fn reply(&self) -> &str {
         match self {
             Error::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
-            Error::Spilled => "ERR the value could not be read back from the journal",
+            Error::Spilled | Error::Unreadable => "ERR the value could not be read back from the journal",
             Error::Syntax => "ERR syntax error",
             Error::NotInteger => "ERR value is not an integer or out of range",
             Error::NotFloat => "ERR value is not a valid float",
@@ -52,6 +54,7 @@ impl From<Stop> for Error {
         match stop {
             Stop::WrongType => Error::WrongType,
             Stop::Spilled => Error::Spilled,
+            Stop::Unreadable => Error::Unreadable,
         }
     }
 }

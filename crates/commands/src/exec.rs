@@ -11,12 +11,13 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
-use crate::run::{Engine, Moment, Ran, Resolved, Scratch, allowed, busy, partitions};
+use crate::run::{self, Engine, Moment, NO_SPACE, Ran, Resolved, Scratch, allowed, busy, partitions};
 use crate::session::Session;
 use crate::spec::{Flags, Scope};
 use crate::transaction::{Transaction, selected_by};
 use crate::within::Origin;
 use base::{DbId, PartitionId};
+use journal::Journal;
 use keyspace::{Begin, Keyspace, Tx};
 use smallvec::SmallVec;
 use wire::args::Args;
@@ -83,6 +84,12 @@ pub(crate) fn discarded(error: &Error) -> Error {
     refuse!("EXECABORT Transaction discarded because of: {}", error.reply())
 }
 
+/// Whether the journal takes what each of the queued commands frees, one by one.
+#[cold]
+fn has_reserve(journal: &Journal, transaction: &Transaction) -> bool {
+    transaction.commands().all(|(_, args)| run::has_reserve(journal, &args))
+}
+
 fn exec<'e>(
     engine: Engine<'e>,
     session: &'e mut Session,
@@ -94,6 +101,11 @@ fn exec<'e>(
     let Some(mut transaction) = session.transaction.take() else { return Ran::refused() };
     if let Err(error) = check(&transaction, session, moment) {
         Reply::new(out, session.protocol).error(error.reply());
+        return Ran::refused();
+    }
+    let writes = transaction.flags().has(Flags::WRITE);
+    if moment.refuse_growth.is_some() && writes && !has_reserve(engine.journal, &transaction) {
+        Reply::new(out, session.protocol).error(discarded(&Error::text(NO_SPACE)).reply());
         return Ran::refused();
     }
     let ids = locks(engine.keyspace, &transaction);

@@ -144,7 +144,7 @@ fn strings(call: &mut Call<'_>) -> Result<(Vec<u8>, Vec<u8>), Error> {
     read::each(&mut call.tx, keys.into_iter(), |string| {
         let string = string.map_err(|stop| match stop {
             Stop::WrongType => Error::text("ERR The specified keys must contain string values"),
-            Stop::Spilled => Error::Spilled,
+            Stop::Spilled | Stop::Unreadable => stop.into(),
         })?;
         copies.push(string.map_or_else(Vec::new, |string| string.bytes().to_vec()));
         Ok(())

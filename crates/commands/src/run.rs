@@ -24,6 +24,7 @@ use keyspace::access::AccessClock;
 use keyspace::waiting::Ready;
 use keyspace::{Begin, Garbage, Keyspace, Lookups, Spilled, Tx};
 use smallvec::SmallVec;
+use std::fmt::Display;
 use std::sync::Arc;
 use wire::args::Args;
 use wire::reply::Reply;
@@ -204,6 +205,10 @@ pub fn run<'e>(
         Reply::new(out, protocol).error(NO_SPACE);
         return Ran::refused();
     }
+    if moment.refuse_growth.is_some() && spec.flags.has(Flags::WRITE) && !has_reserve(engine.journal, &args) {
+        Reply::new(out, protocol).error(NO_SPACE);
+        return Ran::refused();
+    }
     let ids = match partitions(engine.keyspace, spec, &args) {
         Some(ids) => ids,
         None if spec.scope == Scope::Script => script_run::locks(engine, session, spec, &args),
@@ -283,6 +288,26 @@ fn has_room(journal: &Journal, args: &Args<'_>) -> bool {
     let bytes = args.iter().map(<[u8]>::len).sum::<usize>() + RECORD_FRAME_BYTES;
     // What is too large for any record, the command refuses in words of its own.
     u32::try_from(bytes).is_ok_and(|bytes| journal.ensure_room(bytes).is_ok())
+}
+
+/// What a command is answered whose spilled values could not be read back, for `reason`. Nothing of it has run, and
+/// nothing of a transaction will.
+#[cold]
+pub fn unfetched(session: &mut Session, resolved: Resolved, reason: &dyn Display) -> Error {
+    let error = refuse!("ERR a value could not be read back from the journal: {reason}");
+    if resolved.spec.scope != Scope::Queued {
+        return error;
+    }
+    session.transaction = None;
+    exec::discarded(&error)
+}
+
+/// Whether the journal takes a record that frees what these arguments name. Without this deletes would pile up in memory
+/// once the room kept for them is gone, and reads would wait for what cannot be written.
+#[cold]
+pub(crate) fn has_reserve(journal: &Journal, args: &Args<'_>) -> bool {
+    let bytes = args.iter().map(<[u8]>::len).sum::<usize>() + RECORD_FRAME_BYTES;
+    u32::try_from(bytes).is_ok_and(|bytes| journal.has_reserve(bytes))
 }
 
 /// What is said to a command that would have to wait for a slow script.

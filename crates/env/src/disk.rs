@@ -65,7 +65,10 @@ pub trait Disk: Send + Sync {
     /// The directory every path is relative to, for messages.
     fn root(&self) -> &Path;
 
-    /// Creates a directory unless it exists.
+    /// Creates a directory, and those above it, unless they exist.
+    ///
+    /// # Durability
+    /// The names of those created survive power loss.
     fn create_dir(&self, path: &str) -> io::Result<()>;
 
     /// Creates an empty file; `AlreadyExists` when the name is taken.
@@ -84,6 +87,9 @@ pub trait Disk: Send + Sync {
     fn rename(&self, source: &str, target: &str) -> io::Result<()>;
 
     /// Makes the names in `dir` (empty for the root) survive power loss.
+    ///
+    /// # Errors
+    /// As [`File::sync_data`], except that one for which [`crate::is_out_of_descriptors`] holds came before any attempt.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
 
     /// Takes the directory for this process alone until the lock is dropped or the process ends, however it

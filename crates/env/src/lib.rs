@@ -10,12 +10,14 @@
 //! journal or a checkpoint needs, with the promise it relies on written beside it.
 
 mod clock;
+mod descriptors;
 mod disk;
 mod entropy;
 mod pages;
 mod real;
 
 pub use clock::{Clock, RealClock};
+pub use descriptors::{is_out_of_descriptors, take_descriptors};
 pub use disk::{DirLock, Disk, File, LockError, ReadMode, write_whole};
 pub use entropy::{Entropy, RealEntropy};
 pub use pages::{give_back_pages, take_pages};

@@ -22,11 +22,31 @@ pub struct RealDisk {
     root: PathBuf,
 }
 
+/// Creates `path` and the directories above it, unless they exist, and makes their names durable.
+fn create_dirs(path: &Path) -> io::Result<()> {
+    let parents = parents_of_missing(path);
+    fs::create_dir_all(path)?;
+    parents.into_iter().try_for_each(|parent| fs::File::open(parent)?.sync_all())
+}
+
+/// The directories that gain a name when `path` and what is missing above it are created, the lowest first.
+fn parents_of_missing(path: &Path) -> Vec<PathBuf> {
+    let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+    let parent = |dir: &Path| match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    missing.map(parent).collect()
+}
+
 impl RealDisk {
     /// Opens `root`, creating it, and the directories above it, when they do not exist.
+    ///
+    /// # Durability
+    /// The names of the directories created survive power loss.
     pub fn open(root: impl Into<PathBuf>) -> io::Result<RealDisk> {
         let root = root.into();
-        fs::create_dir_all(&root)?;
+        create_dirs(&root)?;
         Ok(RealDisk { root })
     }
 
@@ -42,7 +62,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&self, path: &str) -> io::Result<()> {
-        fs::create_dir_all(self.path(path))
+        create_dirs(&self.path(path))
     }
 
     fn create_new(&self, path: &str) -> io::Result<Arc<dyn File>> {
@@ -257,6 +277,17 @@ mod tests {
         }
         assert_eq!(disk.list("sub").unwrap(), ["x"]);
         assert_eq!(disk.list("").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_directory_that_gains_a_name_is_synced_when_directories_are_created() {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = dir.path().join("a/b");
+        assert_eq!(parents_of_missing(&wanted), [dir.path().join("a"), dir.path().to_owned()]);
+        create_dirs(&wanted).unwrap();
+        assert!(wanted.is_dir());
+        assert_eq!(parents_of_missing(&wanted), Vec::<PathBuf>::new());
+        assert_eq!(parents_of_missing(Path::new("no-such-dir/b")), [Path::new("no-such-dir"), Path::new(".")]);
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub enum Error {
         /// Its length.
         body_bytes: u64,
     },
-    /// The device has no space for more. Heals by itself once it has.
+    /// There is no room for more: no space on the device, or no file descriptor for the next segment. Heals by itself
+    /// once there is.
     Full,
     /// Bytes that were written and synced are not what they were. Nothing has been changed.
     Corrupt {
@@ -103,9 +104,9 @@ impl Error {
         Error::Io { op, file: file.to_owned(), source }
     }
 
-    /// `Full` when space is what is missing.
+    /// `Full` when space is what is missing, or file descriptors.
     pub(crate) fn space_or_io(op: &'static str, file: &str, source: io::Error) -> Error {
-        if is_space(&source) { Error::Full } else { Error::io(op, file, source) }
+        if is_space(&source) || env::is_out_of_descriptors(&source) { Error::Full } else { Error::io(op, file, source) }
     }
 
     /// Whether trying the same later can succeed without anybody repairing anything but free space.
@@ -131,6 +132,9 @@ impl fmt::Display for Error {
                 write!(f, "a record of {body_bytes} bytes is over the limit of {BODY_BYTES_MAX}")
             }
             Error::Full => f.write_str("no space left for the journal"),
+            Error::Corrupt { file, offset, damage: Damage::Unknown } => {
+                write!(f, "{file} holds at offset {offset} what this release cannot know: a later one wrote it")
+            }
             Error::Corrupt { file, offset, damage } => {
                 write!(f, "{file} is damaged at offset {offset}: {}", damage.describe())
             }

@@ -68,8 +68,8 @@ pub struct Options {
     pub salt: u64,
     /// The time of marks and the pace of the flusher.
     pub clock: Arc<dyn Clock>,
-    /// Called once with [`Error::SyncFailed`] or [`Error::WriteFailed`]. The real one ends the process; should
-    /// it return, the journal has stopped.
+    /// Called once with what the journal stops for: a failed sync or write, or what [`Journal::stop`] was given. The
+    /// real one ends the process; should it return, the journal has stopped.
     pub fatal: Box<dyn Fn(&Error) + Send + Sync>,
 }
 
@@ -304,6 +304,12 @@ impl Journal {
         self.tail.lock().full
     }
 
+    /// Whether a record of `bytes` in all that frees space still finds a place on the device, the reserve included.
+    pub fn has_reserve(&self, bytes: u32) -> bool {
+        let tail = self.tail.lock();
+        tail.next.is_some() || tail.place(bytes, RecordKind::Batch, Reserve::Use) != Place::NoRoom
+    }
+
     /// Writes what is in flight and what is buffered.
     pub(crate) fn write_buffered(&self, writer: &mut Writer) -> Result<(), Error> {
         self.write_in_flight(writer)?;
@@ -334,9 +340,9 @@ impl Journal {
         self.stop(Error::WriteFailed { file: segment_path(id), source })
     }
 
-    /// Stops the journal for good and returns what later callers get.
-    pub(crate) fn stop(&self, reason: Error) -> Error {
-        assert!(reason.is_fatal(), "only an unknown device state stops the journal");
+    /// Stops the journal for good, after which nothing is appended or synced, and returns what later callers get. Also
+    /// for what happens beside it: a failed sync of another file, damage met in the middle of a batch.
+    pub fn stop(&self, reason: Error) -> Error {
         if !self.stopped.swap(true, Ordering::AcqRel) {
             (self.fatal)(&reason);
         }

@@ -110,6 +110,8 @@ pub struct Report {
     pub losses: Vec<Loss>,
     /// What opening will cut off as never promised.
     pub torn: Option<Torn>,
+    /// Where opening will find the end once the losses are given up; `None` when there is no segment.
+    pub end: Option<Position>,
 }
 
 impl fmt::Display for Report {
@@ -143,6 +145,8 @@ struct Survey {
 ///
 /// # Cost
 /// Reads every byte of the journal; writes nothing.
+/// # Errors
+/// A segment, or a record ([`Damage::Unknown`]), that a later release wrote: nothing of it may be given up here.
 pub fn report(disk: &dyn Disk, start: Option<Position>) -> Result<Report, Error> {
     let ids = segment::list(disk)?;
     let start = start.map(|start| start.segment).or(ids.first().copied()).unwrap_or(SegmentId::FIRST);
@@ -197,6 +201,11 @@ impl Survey {
                     at = at.after(record_bytes(record.body.len() as u32));
                     continue;
                 }
+                Err(damage @ Damage::Unknown) => {
+                    // Not lost: the release that wrote it can read it.
+                    let (file, offset) = (segment_path(at.segment), u64::from(at.offset));
+                    return Err(Error::Corrupt { file, offset, damage });
+                }
                 Err(damage) => damage,
             };
             let sought = window.seek(at.offset)?;
@@ -225,9 +234,11 @@ impl Survey {
         let proven = |hole: &Loss| hole.give_up.from() < frontier || matches!(hole.give_up, GiveUp::Segment { .. });
         let torn_index = holes.iter().position(|hole| !proven(hole)).unwrap_or(holes.len());
         let torn_at = holes.get(torn_index).map(|hole| hole.give_up.from());
+        let first_of = |segment: &SegmentReport| Position { segment: segment.id, offset: HEADER_BYTES };
+        let end = torn_at.or_else(|| segments.last().map(first_of));
         holes.truncate(torn_index);
         let torn = torn_at.map(|at| torn(disk, at, ids)).transpose()?.filter(|torn| torn.bytes > 0);
-        Ok(Report { segments, losses: holes, torn })
+        Ok(Report { segments, losses: holes, torn, end })
     }
 }
 

@@ -73,9 +73,15 @@ impl Segment {
             disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
             return Err(Error::space_or_io("allocate", &path, error));
         }
-        let synced = file.sync_data().and_then(|()| disk.sync_dir(JOURNAL_DIR));
-        synced.map_err(|source| Error::SyncFailed { file: path, source })?;
-        Ok(Segment { id, salt, file })
+        match file.sync_data().and_then(|()| disk.sync_dir(JOURNAL_DIR)) {
+            Ok(()) => Ok(Segment { id, salt, file }),
+            // The directory could not even be opened for its sync: nothing was tried that must not be tried again.
+            Err(error) if env::is_out_of_descriptors(&error) => {
+                disk.remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+                Err(Error::Full)
+            }
+            Err(source) => Err(Error::SyncFailed { file: path, source }),
+        }
     }
 
     /// Opens the segment and verifies its header.

@@ -73,6 +73,21 @@ pub struct Damage {
     pub what: &'static str,
 }
 
+/// Why a checkpoint cannot be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Bytes are not as they were written.
+    Damaged(Damage),
+    /// A later release wrote it, in this format.
+    Format(u32),
+}
+
+impl From<Damage> for Refusal {
+    fn from(damage: Damage) -> Self {
+        Refusal::Damaged(damage)
+    }
+}
+
 impl Header {
     /// Appends the header.
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -90,7 +105,7 @@ impl Header {
         assert_eq!(out.len() - start, HEADER_BYTES, "the layout above is the layout written");
     }
 
-    fn decode(bytes: &[u8]) -> Result<Header, Damage> {
+    fn decode(bytes: &[u8]) -> Result<Header, Refusal> {
         let damaged = |what| Damage { offset: 0, what };
         let header = bytes.get(..HEADER_BYTES).ok_or(damaged("the file ends inside its header"))?;
         let mut reader = Reader::new(header);
@@ -105,16 +120,19 @@ impl Header {
         };
         let (magic, format, decoded, crc) = read(&mut reader).map_err(|_| damaged("the header is short"))?;
         if crc != crc32c(&header[..HEADER_BYTES - 4]) {
-            return Err(damaged("the header's checksum does not hold"));
+            return Err(damaged("the header's checksum does not hold").into());
         }
-        if magic != MAGIC || !(FORMAT_OLDEST..=FORMAT).contains(&format) {
-            return Err(damaged("it was written by a release with another format"));
+        if magic != MAGIC {
+            return Err(damaged("it is no checkpoint").into());
+        }
+        if !(FORMAT_OLDEST..=FORMAT).contains(&format) {
+            return Err(Refusal::Format(format));
         }
         let mut seen = [false; DB_COUNT];
         for db in decoded.db_map {
             match seen.get_mut(usize::from(db)) {
                 Some(seen) if !*seen => *seen = true,
-                _ => return Err(damaged("the map of databases is not one")),
+                _ => return Err(damaged("the map of databases is not one").into()),
             }
         }
         Ok(decoded)
@@ -303,8 +321,8 @@ fn put_entry(out: &mut Vec<u8>, db: u8, entry: &EntryRef<'_>) {
 /// Reads only where a checkpoint begins.
 ///
 /// # Errors
-/// The header is damaged.
-pub fn read_header(bytes: &[u8]) -> Result<Header, Damage> {
+/// The header is damaged, or of another format.
+pub fn read_header(bytes: &[u8]) -> Result<Header, Refusal> {
     Header::decode(bytes)
 }
 
@@ -322,11 +340,11 @@ pub struct Loaded {
 /// Rebuilds `partition`, which must be new, from the bytes of its checkpoint.
 ///
 /// # Errors
-/// Any byte that is not as it was written: `partition` must then be thrown away.
-pub fn load(bytes: &[u8], partition: &mut Partition) -> Result<Loaded, Damage> {
+/// Any byte that is not as it was written, or another format: `partition` must then be thrown away.
+pub fn load(bytes: &[u8], partition: &mut Partition) -> Result<Loaded, Refusal> {
     let header = Header::decode(bytes)?;
     if header.partition != partition.id() {
-        return Err(Damage { offset: 0, what: "it belongs to another partition" });
+        return Err(Damage { offset: 0, what: "it belongs to another partition" }.into());
     }
     partition.set_db_map(header.db_map);
     let mut loader = Loader { partition, entry_count: 0, row: None };
@@ -338,14 +356,14 @@ pub fn load(bytes: &[u8], partition: &mut Partition) -> Result<Loaded, Damage> {
         let body_bytes = reader.u32().map_err(|_| damaged("the file ends inside a block"))? as usize;
         if body_bytes == 0 {
             if loader.row.is_some() {
-                return Err(damaged("it ends in the middle of a value"));
+                return Err(damaged("it ends in the middle of a value").into());
             }
             break load_end(rest, block_count, loader.entry_count).map_err(damaged)?;
         }
         let crc = reader.u32().map_err(|_| damaged("the file ends inside a block"))?;
         let body = reader.take(body_bytes).map_err(|_| damaged("the file ends inside a block"))?;
         if crc != block_crc(block_count, body) {
-            return Err(damaged("a block's checksum does not hold"));
+            return Err(damaged("a block's checksum does not hold").into());
         }
         loader.block(body).map_err(|_| damaged("a block holds something else than entries"))?;
         block_count += 1;
@@ -470,4 +488,26 @@ pub(crate) fn put_file(entries: &[u8], entry_count: usize, out: &mut Vec<u8>) {
     let mut blocks = BlockWriter::new(PieceLimits::STANDARD);
     (blocks.body, blocks.entry_count) = (entries.to_vec(), entry_count as u64);
     blocks.finish(Position::ZERO, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_format_is_named_not_called_damage() {
+        let (id, start) = (PartitionId(3), Position { segment: SegmentId(2), offset: 96 });
+        let db_map = Partition::new(id).db_map();
+        let header = Header { partition: id, start_version: Version(5), start, db_map };
+        let mut bytes = Vec::new();
+        header.encode(&mut bytes);
+        BlockWriter::new(PieceLimits::STANDARD).finish(start, &mut bytes);
+        assert_eq!(load(&bytes, &mut Partition::new(id)).map(|loaded| loaded.header), Ok(header));
+        bytes[8] = FORMAT as u8 + 1;
+        assert!(matches!(load(&bytes, &mut Partition::new(id)), Err(Refusal::Damaged(_))), "a flipped bit is damage");
+        let crc = crc32c(&bytes[..HEADER_BYTES - 4]);
+        bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(load(&bytes, &mut Partition::new(id)), Err(Refusal::Format(FORMAT + 1)));
+        assert_eq!(read_header(&bytes), Err(Refusal::Format(FORMAT + 1)));
+    }
 }

@@ -206,13 +206,19 @@ fn read_with(
 /// Reads a spilled value now, whatever it takes.
 ///
 /// # Panics
-/// When it cannot be read: whoever asked is in the middle of an atomic batch, which cannot be left half done.
+/// When it cannot be read, should the journal's fatal hook return, which is told why: whoever asked is in the middle of
+/// an atomic batch, which cannot be left half done.
 pub fn read_or_stop(journal: &Journal, wanted: &Spilled) -> Vec<u8> {
-    match read(journal, wanted, ReadMode::Wait) {
-        Ok(Some(image)) => image,
+    let error = match read(journal, wanted, ReadMode::Wait) {
+        Ok(Some(image)) => return image,
         Ok(None) => unreachable!("a waiting read does not give up"),
-        Err(error) => panic!("a value needed by a batch in progress cannot be read: {error}"),
-    }
+        Err(ReadError::Journal(error)) => error,
+        Err(error @ ReadError::NotThere { position }) => {
+            journal::Error::Visitor { at: position, source: Box::new(error) }
+        }
+    };
+    let stopped = journal.stop(error);
+    panic!("a value needed by a batch in progress cannot be read: {stopped}");
 }
 
 /// Appends a record whose effects are already applied.

@@ -39,7 +39,7 @@ use crate::waiting::Ready;
 use base::codec::{put_bytes, put_varint};
 use base::number::{NumberText, format_i64};
 use base::{DbId, PartitionId, Reader, TimeMs};
-use journal::{Journal, Position, RecordHead, RecordKind};
+use journal::{Journal, Position, ReadMode, RecordHead, RecordKind};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::ops::ControlFlow;
@@ -57,6 +57,8 @@ pub enum Stop {
     WrongType,
     /// The value must be fetched from the journal first; see [`Tx::into_spilled`].
     Spilled,
+    /// The value lies in the journal and cannot be read back. Nothing has been changed.
+    Unreadable,
 }
 
 /// A string value as a command sees it.
@@ -433,7 +435,12 @@ impl<'a> Tx<'a> {
             self.missing.push(wanted);
             return Err(Stop::Spilled);
         }
-        let image = spilled::read_or_stop(self.journal, &wanted);
+        let image = if self.has_changes() {
+            spilled::read_or_stop(self.journal, &wanted)
+        } else {
+            let read = spilled::read(self.journal, &wanted, ReadMode::Wait);
+            read.ok().flatten().ok_or(Stop::Unreadable)?
+        };
         let partition = &mut self.parts[usize::from(found.part)].guard;
         partition.promote(found.db, key, wanted.version, &image).expect("its record's checksums held");
         Ok(())

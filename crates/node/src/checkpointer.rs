@@ -262,7 +262,8 @@ impl Node {
     /// On return a restart reads these checkpoints and the journal from where they began.
     ///
     /// # Errors
-    /// See [`CheckpointError`]; the previous checkpoints stay in force.
+    /// See [`CheckpointError`]; the previous checkpoints stay in force. A sync that failed has been given to the fatal
+    /// hook, and the journal has stopped.
     pub fn checkpoint_all(&self, even_when_stopping: bool) -> Result<(), CheckpointError> {
         self.checkpoints.running.store(true, Ordering::Release);
         self.house.state.lock().checkpoint_wanted = false;
@@ -292,7 +293,7 @@ impl Node {
         for id in self.keyspace.ids() {
             self.disk.rename(&draft_path(id), &checkpoint_path(id))?;
         }
-        self.disk.sync_dir(CHECKPOINT_DIR)?;
+        self.disk.sync_dir(CHECKPOINT_DIR).map_err(|error| self.sync_refused(CHECKPOINT_DIR, error))?;
         if self.is_salvaged.swap(false, Ordering::AcqRel) {
             self.disk.remove(crate::inspect::SALVAGED_PATH)?;
         }
@@ -303,6 +304,15 @@ impl Node {
         self.checkpoints.finished.store(self.clock.wall_ms().0, Ordering::Release);
         self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         self.remove_segments()
+    }
+
+    /// A failed sync is never retried, as a second one may report what did not happen, and segments would go for it: the
+    /// node stops as it does for the journal.
+    fn sync_refused(&self, file: &str, source: std::io::Error) -> CheckpointError {
+        if env::is_out_of_descriptors(&source) {
+            return source.into(); // It was not even tried.
+        }
+        self.journal.stop(journal::Error::SyncFailed { file: file.to_owned(), source }).into()
     }
 
     /// Removes what a checkpoint that failed has written: it takes room that may be what was missing.
@@ -348,7 +358,7 @@ impl Node {
         }
         blocks.finish(self.journal.content_end(), &mut file.buffer);
         file.flush()?;
-        file.file.sync_data()?;
+        file.file.sync_data().map_err(|error| self.sync_refused(&draft, error))?;
         // Homes given while it was written lie at or after its start.
         segments.retain(|segment| *segment < header.start.segment.0);
         written.file_bytes += file.offset;

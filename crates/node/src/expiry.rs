@@ -1,6 +1,9 @@
 //! Keys and fields that end, removed on time with a bounded amount of work under each lock.
 //!
 //! Reads treat what has ended as absent, so this only gives memory back; it may be late, never wrong.
+//!
+//! Invariant: nothing is removed while the journal has no space for more. The room kept back then is for the deletes
+//! that clients ask for.
 
 use crate::node::Node;
 use base::DbId;
@@ -30,6 +33,9 @@ impl Node {
                 if moment.now < due {
                     soonest = Some(soonest.map_or(due.0, |soonest| soonest.min(due.0)));
                     break;
+                }
+                if self.journal.is_full() {
+                    return SLEEP_MAX;
                 }
                 let begin = Begin { db: DbId(0), now: moment.now, clock: moment.clock, no_touch: true };
                 let mut tx = Tx::begin(&self.keyspace, &self.journal, &[id], begin, &mut spare);

@@ -6,13 +6,13 @@
 //!
 //! Deliberately not here: guessing. What cannot be rebuilt from what is left is named and left alone.
 
-use crate::manifest::{MANIFEST_PATH, Manifest, Refusal};
+use crate::manifest::{self, MANIFEST_PATH, Manifest};
 use crate::open::{OpenError, checkpoint_path, read_file};
 use base::PartitionId;
 use env::{DirLock, Disk};
 use journal::repair::{self, GiveUp};
 use journal::{Offline, Position, SegmentId};
-use keyspace::checkpoint;
+use keyspace::checkpoint::{self, Refusal};
 use keyspace::entry::Stored;
 use keyspace::spilled;
 use keyspace::{Partition, Spilled};
@@ -32,8 +32,10 @@ pub struct Report {
     pub problems: Vec<String>,
     /// What of it can be given up in the journal.
     pub losses: Vec<GiveUp>,
-    /// Damaged checkpoints, and whether the journal can stand in for them.
+    /// Damaged checkpoints and missing ones that are needed, and whether the journal can stand in for them.
     pub checkpoints: Vec<(PartitionId, bool)>,
+    /// Where the journal ends, if checkpoints speak of what followed: that is gone already.
+    pub ends_early: Option<Position>,
 }
 
 /// What the operator gives up.
@@ -51,7 +53,7 @@ pub enum Salvage {
 /// Reads the whole directory; writes nothing but the lock.
 ///
 /// # Errors
-/// The directory is in use, or cannot be read at all.
+/// The directory is in use, cannot be read at all, or was written by a later release.
 pub fn check(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
     let _lock = lock(disk)?;
     look(disk)
@@ -69,15 +71,17 @@ fn look(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
     };
     let manifest = match Manifest::decode(&bytes) {
         Ok(manifest) => manifest,
-        Err(Refusal::Damaged) => {
+        Err(manifest::Refusal::Damaged) => {
             report.problems.push(format!("{MANIFEST_PATH}: damaged"));
             return Ok(report);
         }
-        Err(Refusal::Format(format)) => return Err(OpenError::Format { file: MANIFEST_PATH.to_owned(), format }),
+        Err(manifest::Refusal::Format(format)) => {
+            return Err(OpenError::Format { file: MANIFEST_PATH.to_owned(), format });
+        }
     };
     report.facts.push(format!("{MANIFEST_PATH}: {} partitions", manifest.partition_count));
-    let start = look_at_checkpoints(disk, manifest.partition_count, &mut report)?;
-    let found = repair::report(&**disk, start)?;
+    let seen = look_at_checkpoints(disk, manifest.partition_count, &mut report)?;
+    let found = repair::report(&**disk, seen.start)?;
     report.facts.extend(found.segments.iter().map(|segment| {
         let end = if segment.sealed { "sealed" } else { "open" };
         format!("{}: {} records, {} bytes, {end}", journal::segment_path(segment.id), segment.records, segment.bytes)
@@ -91,39 +95,65 @@ fn look(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
         report.problems.push(format!("{file}: damaged at byte {offset}, {bytes} bytes: {}", loss.damage.describe()));
         report.losses.push(loss.give_up);
     }
-    let from_start = found.segments.first().is_some_and(|segment| segment.id == SegmentId::FIRST);
+    // A segment that merge has emptied is not missed by the checkpoints there are, but by a replay from the beginning.
+    let mut expected = SegmentId::FIRST.0..;
+    let is_whole = found.segments.iter().all(|segment| expected.next() == Some(segment.id.0));
+    let is_new = found.segments.is_empty() && seen.start.is_none() && report.checkpoints.is_empty();
+    let reaches_back = is_whole && (is_new || !found.segments.is_empty());
     for (_, replaceable) in &mut report.checkpoints {
-        *replaceable = from_start;
+        *replaceable = reaches_back;
+    }
+    for id in seen.missing.into_iter().filter(|_| !reaches_back) {
+        let path = checkpoint_path(id);
+        report.problems.push(format!("{path}: missing, and the journal no longer reaches back to the beginning"));
+        report.checkpoints.push((id, false));
+    }
+    let is_salvaged = read_file(&**disk, SALVAGED_PATH)?.is_some();
+    if let Some(end) = found.end.filter(|end| !is_salvaged && *end < seen.end) {
+        let (file, offset) = (journal::segment_path(end.segment), end.offset);
+        report.problems.push(format!("{file}: ends at byte {offset}, but checkpoints speak of what followed"));
+        report.ends_early = Some(end);
     }
     Ok(report)
 }
 
-/// Returns where replay would start, as far as the checkpoints that can be read say.
-fn look_at_checkpoints(
-    disk: &Arc<dyn Disk>,
-    partition_count: u16,
-    report: &mut Report,
-) -> Result<Option<Position>, OpenError> {
+/// What the checkpoints that can be read say of the journal.
+struct Seen {
+    /// Where replay would start.
+    start: Option<Position>,
+    /// The journal must reach at least this far.
+    end: Position,
+    /// Partitions without a checkpoint.
+    missing: Vec<PartitionId>,
+}
+
+fn look_at_checkpoints(disk: &Arc<dyn Disk>, partition_count: u16, report: &mut Report) -> Result<Seen, OpenError> {
     let offline = Offline::new(Arc::clone(disk));
-    let (mut entries, mut values, mut start) = (0, 0, None::<Position>);
+    let (mut entries, mut values) = (0, 0);
+    let mut seen = Seen { start: None, end: Position::ZERO, missing: Vec::new() };
     for id in (0..partition_count).map(PartitionId) {
         let path = checkpoint_path(id);
-        let Some(bytes) = read_file(&**disk, &path)? else { continue };
+        let Some(bytes) = read_file(&**disk, &path)? else {
+            seen.missing.push(id);
+            continue;
+        };
         let mut partition = Partition::new(id);
         match checkpoint::load(&bytes, &mut partition) {
             Ok(loaded) => {
                 entries += loaded.entry_count;
-                start = Some(start.map_or(loaded.header.start, |start| start.min(loaded.header.start)));
+                seen.start = Some(seen.start.map_or(loaded.header.start, |start| start.min(loaded.header.start)));
+                seen.end = seen.end.max(loaded.end);
                 values += look_at_values(&offline, &partition, report);
             }
-            Err(damage) => {
+            Err(Refusal::Format(format)) => return Err(OpenError::Format { file: path, format }),
+            Err(Refusal::Damaged(damage)) => {
                 report.problems.push(format!("{path}: damaged at byte {}: {}", damage.offset, damage.what));
                 report.checkpoints.push((id, false));
             }
         }
     }
     report.facts.push(format!("checkpoints: {entries} entries, {values} values in the journal read back"));
-    Ok(start)
+    Ok(seen)
 }
 
 /// Reads every value that an entry says is in the journal. Returns how many could be.
@@ -160,7 +190,7 @@ fn look_at_values(offline: &Offline, partition: &Partition, report: &mut Report)
 ///
 /// # Errors
 /// The directory is in use or cannot be changed. A checkpoint that the journal cannot stand in for is `Corrupt`, and
-/// nothing was changed.
+/// anything that a later release wrote is refused; nothing was changed then.
 pub fn repair(disk: &Arc<dyn Disk>, salvage: Salvage, salt: u64) -> Result<Vec<String>, OpenError> {
     let _lock = lock(disk)?;
     let report = look(disk)?;
@@ -173,6 +203,11 @@ pub fn repair(disk: &Arc<dyn Disk>, salvage: Salvage, salt: u64) -> Result<Vec<S
         (Salvage::Tail, Some(first)) => vec![GiveUp::JournalRest { from: first.from() }],
         _ => report.losses.clone(),
     };
+    if let (Some(end), true) = (report.ends_early, plan.is_empty()) {
+        let what = "the journal ends here, but checkpoints speak of what followed; restore the directory from a backup";
+        let (file, offset) = (journal::segment_path(end.segment), u64::from(end.offset));
+        return Err(OpenError::Corrupt { file, offset, what: what.to_owned() });
+    }
     let mut done = Vec::new();
     for (id, _) in &report.checkpoints {
         done.push(format!("{}: removed; the journal is replayed from its beginning instead", checkpoint_path(*id)));

@@ -212,10 +212,14 @@ impl Node {
         }
     }
 
-    /// Gets memory from `used` bytes down to the limit if it can.
+    /// Gets memory from `used` bytes down to the limit if it can. Nothing is evicted while the journal has no space for
+    /// more: the room kept back then is for the deletes that clients ask for.
     fn relieve(&self, limit: &MemoryLimit, used: u64) {
         let excess = used - limit.bytes_max;
         if limit.policy != MemoryPolicy::Spill {
+            if self.journal.is_full() {
+                return;
+            }
             self.relieve_by_samples(limit, excess);
             return;
         }

@@ -34,6 +34,8 @@ type LastPuts<'r> = BTreeMap<(u8, &'r [u8]), (Kind, &'r [u8])>;
 struct Pace {
     copied_bytes: u64,
     since_pause_bytes: u64,
+    /// The node stops, or has no room: what was not copied can be later.
+    gave_up: bool,
 }
 
 impl Node {
@@ -64,28 +66,33 @@ impl Node {
         if self.checkpoint_tail_bytes() <= empty.iter().map(|segment| segment.bytes).sum::<u64>() {
             return true;
         }
-        let worth = |segment: &&SegmentInfo| live_of(segment.id) * 100 < segment.bytes * LIVE_PERCENT_MAX;
+        let unmergeable = self.unmergeable.lock().clone();
+        let worth = |segment: &&SegmentInfo| {
+            live_of(segment.id) * 100 < segment.bytes * LIVE_PERCENT_MAX && !unmergeable.contains(&segment.id)
+        };
         let Some(segment) = others.into_iter().filter(worth).min_by_key(|segment| live_of(segment.id)) else {
             return is_quiet && !empty.is_empty();
         };
         if let Err(error) = self.merge_segment(segment.id) {
-            tracing::warn!(%error, segment = segment.id.0, "merge failed");
+            tracing::warn!(%error, segment = segment.id.0, "merge failed; the segment is left alone until a restart");
+            self.unmergeable.lock().insert(segment.id);
         }
         false
     }
 
     /// Copies what lives in `id`.
     fn merge_segment(&self, id: SegmentId) -> Result<(), journal::Error> {
-        let mut pace = Pace { copied_bytes: 0, since_pause_bytes: 0 };
+        let mut pace = Pace { copied_bytes: 0, since_pause_bytes: 0, gave_up: false };
         let scanned = self.journal.scan_segment(id, &mut |at, record| {
             if self.is_stopping() {
+                pace.gave_up = true;
                 return Err("the node is stopping".into());
             }
             self.merge_record(at, record, &mut pace)
         });
         self.counters.merged_bytes.fetch_add(pace.copied_bytes, Ordering::Relaxed);
         match scanned {
-            Err(journal::Error::Visitor { .. }) => Ok(()), // It stopped because the node does, or for want of room.
+            Err(journal::Error::Visitor { .. }) if pace.gave_up => Ok(()),
             other => other,
         }
     }
@@ -128,7 +135,10 @@ impl Node {
         pace: &mut Pace,
     ) -> Result<(), journal::BoxError> {
         let moved = self.keyspace.lock(id).move_home(image, home, &self.journal, self.clock.wall_ms());
-        let Some(bytes) = moved else { return Err("the journal has no room".into()) };
+        let Some(bytes) = moved else {
+            pace.gave_up = true;
+            return Err("the journal has no room".into());
+        };
         pace.copied_bytes += bytes;
         pace.since_pause_bytes += bytes;
         if BUDGET_BYTES <= pace.since_pause_bytes {

@@ -15,11 +15,12 @@ use crate::open::{self, OpenError, Opened, Progress};
 use base::{Reader, TimeMs};
 use commands::run::{Moment, NO_SPACE};
 use env::{Clock, DirLock, Disk, Entropy};
-use journal::{Journal, SyncMode};
+use journal::{Journal, SegmentId, SyncMode};
 use keyspace::pieces::PieceLimits;
 use keyspace::waiting::Ready;
 use keyspace::{AccessClock, Garbage, Keyspace};
 use parking_lot::{Condvar, Mutex};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
@@ -87,6 +88,8 @@ pub struct Node {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) is_salvaged: AtomicBool,
     pub(crate) house: House,
+    /// Segments whose merge failed: they hold something that cannot be read.
+    pub(crate) unmergeable: Mutex<BTreeSet<SegmentId>>,
     time_last: AtomicI64,
     dice: AtomicU64,
     reaper: Mutex<mpsc::Sender<Vec<Garbage>>>,
@@ -167,6 +170,7 @@ impl Node {
             ),
             is_salvaged: AtomicBool::new(is_salvaged),
             house: House::default(),
+            unmergeable: Mutex::default(),
             time_last: AtomicI64::new(open::time_floor(&recovered).0),
             dice: AtomicU64::new(word() | 1),
             reaper: Mutex::new(sender),

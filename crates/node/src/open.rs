@@ -291,7 +291,10 @@ fn load_checkpoint(disk: &dyn Disk, keyspace: &Keyspace, id: PartitionId) -> Res
     let path = checkpoint_path(id);
     let Some(bytes) = read_file(disk, &path)? else { return Ok(None) };
     let loaded = checkpoint::load(&bytes, &mut keyspace.lock(id));
-    loaded.map(Some).map_err(|damage| corrupt(&path, damage.offset, damage.what))
+    loaded.map(Some).map_err(|refusal| match refusal {
+        checkpoint::Refusal::Damaged(damage) => corrupt(&path, damage.offset, damage.what),
+        checkpoint::Refusal::Format(format) => OpenError::Format { file: path, format },
+    })
 }
 
 /// A partition without a checkpoint needs the journal from its very beginning.

@@ -452,7 +452,8 @@ impl<S: Stream> Connection<S> {
                     let node = Arc::clone(&server.node);
                     if let Err(error) = node.fetch(wanted).await {
                         tracing::error!(%error, "a spilled value cannot be read back");
-                        self.reply_error(&format!("ERR a value could not be read back from the journal: {error}"));
+                        let error = run::unfetched(&mut self.session, resolved, &error);
+                        self.reply_error(error.reply());
                         return Ok(Flow::Done);
                     }
                     self.restart(moment);

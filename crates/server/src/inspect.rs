@@ -86,6 +86,9 @@ fn proposal(report: &Report) -> Vec<String> {
     if let Some(first) = report.losses.first() {
         lines.push(format!("--salvage tail would give up: everything from {} on", first.from()));
     }
+    if let Some(end) = report.ends_early {
+        lines.push(format!("what followed {end} in the journal is gone; restore from a backup"));
+    }
     for (id, replaceable) in &report.checkpoints {
         lines.push(match replaceable {
             true => format!("the checkpoint of partition {} would be rebuilt from the journal", id.0),

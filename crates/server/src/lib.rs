@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod connection;
+pub mod descriptors;
 pub mod distribution;
 pub mod exit;
 pub mod feed;

@@ -9,6 +9,7 @@
 use crate::admin;
 use crate::clients::ClientRegistry;
 use crate::config::{ClientClass, Loaded, LogLevel, MaxmemoryPolicy, OutputLimit, SettingId, Settings, SyncMode};
+use crate::descriptors;
 use crate::exit::{self, Exit};
 use crate::feed::Bounds;
 use crate::host::ServerHost;
@@ -160,6 +161,7 @@ pub fn serve(loaded: Loaded) -> Exit {
     for warning in loaded.warnings {
         tracing::warn!("{warning}");
     }
+    descriptors::follow(&settings);
     let users = match users::load(&settings) {
         Ok(users) => users,
         Err(problem) => {
@@ -205,7 +207,7 @@ pub(crate) fn open_node(settings: &Settings, memory: MemoryLimit) -> Result<Node
         memory,
         checkpoint_bytes: CHECKPOINT_BYTES,
         pieces: keyspace::pieces::PieceLimits::STANDARD,
-        fatal: Box::new(|error| exit::stop(Exit::SyncFailed, &error.to_string())),
+        fatal: Box::new(|error| exit::stop(exit_of_journal(error), &error.to_string())),
     };
     let started = Instant::now();
     let told = Told { last: Mutex::new(started) };
@@ -251,12 +253,18 @@ pub fn exit_of(error: &OpenError) -> Exit {
         OpenError::Lock(env::LockError::Io { .. }) | OpenError::Io { .. } => Exit::DataDirUnusable,
         OpenError::Corrupt { .. } => Exit::DataCorrupt,
         OpenError::Format { .. } => Exit::DataDirVersion,
-        OpenError::Journal(error) => match error {
-            journal::Error::Corrupt { .. } | journal::Error::Visitor { .. } => Exit::DataCorrupt,
-            journal::Error::FormatUnknown { .. } => Exit::DataDirVersion,
-            journal::Error::SyncFailed { .. } | journal::Error::WriteFailed { .. } => Exit::SyncFailed,
-            _ => Exit::DataDirUnusable,
-        },
+        OpenError::Journal(error) => exit_of_journal(error),
+    }
+}
+
+fn exit_of_journal(error: &journal::Error) -> Exit {
+    match error {
+        journal::Error::Corrupt { damage: journal::Damage::Unknown, .. } | journal::Error::FormatUnknown { .. } => {
+            Exit::DataDirVersion
+        }
+        journal::Error::Corrupt { .. } | journal::Error::Visitor { .. } => Exit::DataCorrupt,
+        journal::Error::SyncFailed { .. } | journal::Error::WriteFailed { .. } => Exit::SyncFailed,
+        _ => Exit::DataDirUnusable,
     }
 }
 

@@ -89,12 +89,16 @@ pub enum Op {
 pub enum Fault {
     /// Every sync of a file from now on fails.
     Sync,
+    /// Every sync of a directory from now on fails.
+    SyncDir,
     /// Every write from now on fails with an input/output error.
     Write,
     /// Every write into a file from now on finds no space, as on a copy-on-write file system.
     WriteSpace,
     /// Every read from now on fails with an input/output error.
     Read,
+    /// No file can be created or opened, nor a directory synced, for want of file descriptors.
+    Descriptors,
     /// Nothing is in memory: every read that may not wait would have to.
     Cold,
 }
@@ -214,6 +218,11 @@ impl Inner {
         Ok(())
     }
 
+    fn fail_without_descriptors(&self) -> io::Result<()> {
+        const EMFILE: i32 = 24;
+        if self.faults.contains(&Fault::Descriptors) { Err(io::Error::from_raw_os_error(EMFILE)) } else { Ok(()) }
+    }
+
     fn grow(&mut self, file: usize, bytes: u64) -> io::Result<()> {
         let more = bytes.saturating_sub(self.files[file].len() as u64);
         if more == 0 {
@@ -243,6 +252,7 @@ impl Disk for SimDisk {
 
     fn create_new(&self, path: &str) -> io::Result<Arc<dyn File>> {
         let mut inner = self.shared.lock();
+        inner.fail_without_descriptors()?;
         if inner.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -254,7 +264,9 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        let file = self.shared.lock().file(path)?;
+        let inner = self.shared.lock();
+        inner.fail_without_descriptors()?;
+        let file = inner.file(path)?;
         Ok(Arc::new(SimFile { shared: Arc::clone(&self.shared), file }))
     }
 
@@ -289,7 +301,9 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         let mut inner = self.shared.lock();
+        inner.fail_without_descriptors()?;
         inner.fail_on(Fault::Sync)?;
+        inner.fail_on(Fault::SyncDir)?;
         inner.trace.push(Op::SyncDir { dir: dir.to_owned() });
         Ok(())
     }

@@ -183,7 +183,7 @@ fn copy_string(tx: &mut Tx<'_>, key: &[u8], out: &mut Vec<u8>) -> Got {
             Got::Value
         }
         Err(Stop::Spilled) => Got::Spilled,
-        Ok(None) | Err(Stop::WrongType) => Got::Absent,
+        Ok(None) | Err(Stop::WrongType | Stop::Unreadable) => Got::Absent,
     }
 }
 

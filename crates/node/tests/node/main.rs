@@ -7,7 +7,9 @@
 //! | [`steps`]    | random sequences of commands and of what the node's threads do between them          |
 //! | [`history`]  | every state that was, what was promised when, and what may be found after a crash    |
 //! | [`reopened`] | a reopened node has the state it was closed with, by checkpoints or by journal alone |
-//! | [`fatal`]    | a failed sync stops the journal, and is told                                        |
+//! | [`fatal`]    | a failed sync, or damage in the middle of a batch, stops the node, and is told      |
+//! | [`inspected`] | `check` names what opening refuses, and what `repair` leaves opens                 |
+//! | [`merged`]   | a segment that cannot be read holds up no merge of others                           |
 //! | [`fuzzy`]    | checkpoints written while commands run give, with the journal, the exact state       |
 //! | [`crash`]    | after a crash at any moment: nothing acknowledged lost, nothing but what once was    |
 //! | [`damage`]   | every flipped bit is refused, or changes nothing, or is one that cannot be told       |
@@ -23,6 +25,8 @@ mod fuzzy;
 mod history;
 #[path = "../../../commands/tests/harness/host.rs"]
 mod host;
+mod inspected;
+mod merged;
 mod reopened;
 mod rig;
 mod space;

@@ -188,11 +188,20 @@ impl Connection {
             match self.run(ranges.args(&request)) {
                 Ok(answer) => return answer,
                 Err(missing) => {
-                    self.runtime.block_on(self.node.fetch(missing)).expect("spilled values can be read");
+                    if let Err(error) = self.runtime.block_on(self.node.fetch(missing)) {
+                        return self.unfetched(&ranges.args(&request), &error);
+                    }
                 }
             }
         }
         panic!("{} asks for spilled values for ever", request.escape_ascii());
+    }
+
+    /// What the server answers when a spilled value cannot be read back.
+    fn unfetched(&mut self, args: &Args<'_>, error: &spilled::ReadError) -> Answer {
+        let resolved = resolve(args).expect("it ran before");
+        let error = commands::run::unfetched(&mut self.session, resolved, error);
+        Answer { reply: format!("-{}\r\n", error.reply()).into_bytes(), revealed: Position::ZERO }
     }
 
     fn run(&mut self, args: Args<'_>) -> Result<Answer, Vec<Spilled>> {

@@ -5,7 +5,8 @@ use crate::rig::Rig;
 use crate::steps::{Step, check_all, churn};
 use journal::{RETRY_MS, SEGMENT_BYTES_MIN, SyncMode};
 use proptest::prelude::*;
-use sim::SimDisk;
+use sim::{Fault, SimDisk};
+use std::sync::atomic::Ordering;
 
 const REFUSED: &str = "-MISCONF Larder's journal has no space left";
 
@@ -26,9 +27,9 @@ fn later(rig: &Rig) {
 }
 
 /// Sets keys until one is refused; how many were not.
-fn fill(rig: &mut Rig, value: &str) -> usize {
+fn fill(rig: &mut Rig, name: &str, value: &str) -> usize {
     for number in 0..10_000 {
-        let reply = rig.connection.line(&format!("SET key:{number} {value}"));
+        let reply = rig.connection.line(&format!("SET {name}:{number} {value}"));
         if reply.starts_with(REFUSED) {
             return number;
         }
@@ -42,7 +43,7 @@ fn fill(rig: &mut Rig, value: &str) -> usize {
 fn a_full_device_refuses_what_grows_answers_reads_takes_deletes_and_heals() {
     let mut rig = with_room(0);
     let value = "v".repeat(1_000);
-    let count = fill(&mut rig, &value);
+    let count = fill(&mut rig, "key", &value);
     assert!(count > 0, "what was allocated before is used first");
     assert_eq!(rig.connection.line("GET key:0"), format!("$1000\r\n{value}\r\n"));
     assert_eq!(rig.connection.line("DEL key:0"), ":1\r\n");
@@ -59,7 +60,11 @@ fn a_full_device_refuses_what_grows_answers_reads_takes_deletes_and_heals() {
 #[test]
 fn deletes_go_on_until_the_last_room_is_gone_and_then_are_refused_too() {
     let mut rig = with_room(0);
-    let count = fill(&mut rig, &"v".repeat(100));
+    let count = fill(&mut rig, "key", &"v".repeat(100));
+    // Growth is refused as soon as there is no next segment; this fills most of the last one.
+    for number in 1..=700 {
+        assert_eq!(rig.connection.line(&format!("EXPIRE key:0 {}", 10_000 + number)), ":1\r\n");
+    }
     let mut deleted = 0;
     let mut refused = 0;
     for number in 0..count {
@@ -74,6 +79,7 @@ fn deletes_go_on_until_the_last_room_is_gone_and_then_are_refused_too() {
         }
     }
     assert!(deleted > 10, "only {deleted} of {count} deletes found room");
+    assert!(refused > 0, "{count} deletes do not use up the room");
     assert!(rig.connection.line(&format!("GET key:{}", count - 1)).starts_with('$'));
     rig.disk.set_capacity_bytes(u64::MAX);
     later(&rig);
@@ -91,17 +97,44 @@ fn the_timer_waits_for_room_and_what_has_ended_is_absent_meanwhile() {
     }
     rig.idle();
     rig.disk.set_capacity_bytes(rig.disk.used_bytes());
-    fill(&mut rig, &"v".repeat(500));
+    let value = "v".repeat(500);
+    fill(&mut rig, "other", &value);
+    let tail = rig.node.journal.tail();
     for _ in 0..100 {
         rig.clock.advance_ms(RETRY_MS);
         rig.node.expire_turn();
         later(&rig);
     }
+    assert_eq!(rig.node.counters.expired.load(Ordering::Relaxed), 0);
+    assert_eq!(rig.node.journal.content_end().max(tail), tail, "the room kept for deletes is left to them");
     assert_eq!(rig.connection.line("GET key:599"), "$-1\r\n");
+    assert_eq!(rig.connection.line("GET other:0"), format!("$500\r\n{value}\r\n"));
+    assert_eq!(rig.connection.line("DEL other:0"), ":1\r\n");
     rig.disk.set_capacity_bytes(u64::MAX);
     later(&rig);
     rig.node.expire_turn();
+    assert_eq!(rig.node.counters.expired.load(Ordering::Relaxed), 600);
     assert_eq!(rig.connection.line("SET a b"), "+OK\r\n");
+    let live = rig.dump();
+    assert_eq!(Rig::open(&rig.close()).expect("it reopens").dump(), live);
+}
+
+/// A process that has all the files open that it may cannot make the next segment.
+#[test]
+fn without_file_descriptors_writes_are_refused_reads_go_on_and_it_heals() {
+    let mut rig = Rig::new(SyncMode::EverySec);
+    rig.idle();
+    rig.disk.inject(Fault::Descriptors);
+    let value = "v".repeat(1_000);
+    assert!(0 < fill(&mut rig, "key", &value), "what was prepared before is used first");
+    assert_eq!(rig.connection.line("GET key:0"), format!("$1000\r\n{value}\r\n"));
+    assert_eq!(rig.connection.line("DEL key:0"), ":1\r\n");
+    rig.node.checkpoint_all(false).expect_err("a checkpoint is a file");
+    assert!(rig.fatal.lock().is_empty(), "nothing of it is for good");
+    rig.disk.heal(Fault::Descriptors);
+    later(&rig);
+    assert_eq!(rig.connection.line("SET key:0 again"), "+OK\r\n");
+    rig.node.checkpoint_all(false).expect("there are descriptors");
     let live = rig.dump();
     assert_eq!(Rig::open(&rig.close()).expect("it reopens").dump(), live);
 }
