@@ -24,6 +24,7 @@ const _: () = assert!(CHANGED_BYTES_MAX + (32 << 20) <= journal::BODY_BYTES_MAX 
 const _: () = assert!(BATCH_BYTES_MAX < CHANGED_BYTES_MAX, "a batch is full before it is too large");
 
 /// The bounds that are kept; tests lower them.
+#[expect(clippy::struct_field_names, reason = "a name ends with its unit")]
 struct Bounds {
     key_bytes_max: usize,
     batch_bytes_max: usize,
