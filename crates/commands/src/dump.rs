@@ -26,8 +26,6 @@ use rdb::{DumpError, Object, Versions};
 
 /// Memory that a payload may unfold to. Larger values are out of reach for DUMP itself, whose reply is one string.
 const RESTORED_BYTES_MAX: usize = 1 << 30;
-/// Bytes of a key and an image that fit one record.
-const IMAGE_BYTES_MAX: usize = 1 << 30;
 
 const ROW: Spec = Spec {
     name: "dump",
@@ -237,12 +235,12 @@ fn restore(call: &mut Call<'_>) -> Result<Flow, Error> {
     let value = image_of(decoded(call, call.arg(3))?, call.horizon())?
         .filter(|_| !expires.is_some_and(|at| call.ends_at_once(at)));
     match value {
-        Some((kind, image)) if key.len() + image.len() <= IMAGE_BYTES_MAX => {
+        Some((kind, image)) => {
+            call.ensure_room(key.len() + image.len())?;
             call.tx.put_image(key, kind, &image, expires);
             restore_access(call, key, &options);
             call.notify(Event::Generic, "restore", key);
         }
-        Some(_) => return Err(Error::text("ERR Bad data format")),
         None if call.tx.delete(key) => call.notify(Event::Generic, "del", key),
         None => {}
     }

@@ -12,6 +12,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
 use crate::run::{self, Engine, Moment, NO_SPACE, Ran, Resolved, Scratch, allowed, busy, partitions};
+use crate::script_run;
 use crate::session::Session;
 use crate::spec::{Flags, Scope};
 use crate::transaction::{Transaction, selected_by};
@@ -59,7 +60,8 @@ pub fn in_transaction(
     let transaction = session.transaction.as_mut()?;
     Some(match outcome {
         Ok(()) => {
-            transaction.queue(resolved, args);
+            let flags = script_run::flags_of(engine.host.scripts(), engine.keyspace, spec, args);
+            transaction.queue(resolved, args, flags);
             reply.simple("QUEUED");
             Ran::Queued
         }

@@ -40,8 +40,13 @@ const FCALL_ROW: Spec = Spec {
     ..FUNCTION_ROW
 };
 
-static FCALL: Spec =
-    Spec { name: "fcall", summary: "Calls a function.", handler: |call| fcall(call, &FCALL), ..FCALL_ROW };
+static FCALL: Spec = Spec {
+    name: "fcall",
+    flags: FCALL_ROW.flags.and(Flags::MAY_REPLICATE),
+    summary: "Calls a function.",
+    handler: |call| fcall(call, &FCALL),
+    ..FCALL_ROW
+};
 static FCALL_RO: Spec = Spec {
     name: "fcall_ro",
     flags: FCALL_ROW.flags.and(Flags::READONLY),
@@ -297,6 +302,7 @@ fn policy(call: &Call<'_>) -> Result<Policy, Error> {
 /// The libraries of a payload, which must get on with each other.
 fn restored(call: &Call<'_>) -> Result<Catalog, Error> {
     let codes = rdb::decode_functions(call.arg(2), RESTORED_BYTES_MAX).map_err(|text| refuse!("ERR {text}"))?;
+    call.ensure_room(codes.iter().map(Vec::len).sum())?;
     let mut catalog = Catalog::default();
     for code in codes {
         let name = name_of(&code)?;

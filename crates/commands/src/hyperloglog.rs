@@ -54,7 +54,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "pfcount",
         touches: Touches::keys(&[KeyUse::RW_ACCESS]),
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.and(Flags::MAY_REPLICATE),
         keys: Keys::ALL,
         complexity: "O(1) for one key whose estimate is known, else O(N) for N keys, with a large constant",
         summary: "Returns the estimate of how many different elements were added to any of the HyperLogLogs.",

@@ -17,10 +17,6 @@ use crate::touches::{Dbs, KeyUse, Touches};
 use base::DbId;
 use keyspace::Event;
 
-/// Bytes of names and image that fit one record, with room for what frames them.
-const COPIED_BYTES_MAX: usize = 1 << 30;
-const _: () = assert!(COPIED_BYTES_MAX + (1 << 20) < journal::BODY_BYTES_MAX as usize, "a copy must fit one record");
-
 const ROW: Spec = Spec {
     name: "",
     arity: Arity::AtLeast(2),
@@ -178,9 +174,7 @@ fn copy_value(call: &mut Call<'_>, source: &[u8], target: &[u8], db: DbId) -> Re
     let Some(found) = call.tx.find(source) else { return Ok(false) };
     let expires = call.tx.entry(found).expires();
     let Some((kind, image)) = call.tx.image(source)? else { return Ok(false) };
-    if source.len() + target.len() + image.len() > COPIED_BYTES_MAX {
-        return Err(Error::text("ERR the value is too large to be copied"));
-    }
+    call.ensure_room(source.len() + target.len() + image.len())?;
     let source_db = call.tx.db();
     call.tx.set_db(db);
     call.tx.put_image(target, kind, &image, expires);

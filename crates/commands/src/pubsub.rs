@@ -35,7 +35,7 @@ const ROW: Spec = Spec {
 const PUBLISH: Spec = Spec {
     touches: Touches::channels(ChannelArgs::First),
     arity: Arity::Exactly(3),
-    flags: Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST),
+    flags: Flags::PUBSUB.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::MAY_REPLICATE),
     complexity: "O(N+M) where N is the number of subscribers of the channel and M the number of patterns",
     syntax: "channel message",
     ..ROW

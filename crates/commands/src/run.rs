@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::exec;
 use crate::host::Host;
 use crate::refuse;
+use crate::room;
 use crate::script_run;
 use crate::session::{Caching, Session};
 use crate::spec::{Flags, Keys, Scope, Spec};
@@ -201,8 +202,10 @@ pub fn run<'e>(
         Reply::new(out, protocol).error(error.reply());
         return Ran::refused();
     }
-    if spec.flags.has(Flags::DENYOOM) && LARGE_ARGS_BYTES < args.source_bytes() && !has_room(engine.journal, &args) {
-        Reply::new(out, protocol).error(NO_SPACE);
+    if LARGE_ARGS_BYTES < args.source_bytes()
+        && let Err(error) = ensure_room(engine.journal, spec, &args)
+    {
+        Reply::new(out, protocol).error(error.reply());
         return Ran::refused();
     }
     if moment.refuse_growth.is_some() && spec.flags.has(Flags::WRITE) && !has_reserve(engine.journal, &args) {
@@ -284,10 +287,11 @@ fn not_permitted(session: &mut Session, spec: &Spec, error: Error, out: &mut Vec
 /// Whether the journal takes a record made from these arguments. Without this a large value would be found not to fit
 /// when it is in memory already.
 #[cold]
-fn has_room(journal: &Journal, args: &Args<'_>) -> bool {
+fn ensure_room(journal: &Journal, spec: &Spec, args: &Args<'_>) -> Result<(), Error> {
+    room::ensure_args_fit(spec, args, 0)?;
     let bytes = args.iter().map(<[u8]>::len).sum::<usize>() + RECORD_FRAME_BYTES;
-    // What is too large for any record, the command refuses in words of its own.
-    u32::try_from(bytes).is_ok_and(|bytes| journal.ensure_room(bytes).is_ok())
+    let has_room = || u32::try_from(bytes).is_ok_and(|bytes| journal.ensure_room(bytes).is_ok());
+    if spec.flags.has(Flags::DENYOOM) && !has_room() { Err(Error::text(NO_SPACE)) } else { Ok(()) }
 }
 
 /// What a command is answered whose spilled values could not be read back, for `reason`. Nothing of it has run, and

@@ -102,6 +102,8 @@ pub struct Scripts {
     /// Bytes of the Lua states of all threads.
     states: Mutex<Vec<(Kind, Weak<AtomicUsize>)>>,
     surroundings: OnceLock<Box<dyn Surroundings>>,
+    /// See [`Scripts::stop`].
+    stopping: AtomicBool,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -127,6 +129,7 @@ impl Default for Scripts {
             slow_count: AtomicU32::new(0),
             states: Mutex::default(),
             surroundings: OnceLock::new(),
+            stopping: AtomicBool::new(false),
         }
     }
 }
@@ -304,6 +307,11 @@ impl Scripts {
         Ok(())
     }
 
+    /// The process is about to end: stops every script and function that has not written, now and from here on.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
     /// Milliseconds of a clock that never goes back.
     pub(crate) fn monotonic_ms(&self) -> u64 {
         self.surroundings.get().map_or(0, |surroundings| surroundings.monotonic_ms())
@@ -401,7 +409,8 @@ impl Running {
                 surroundings.step_aside();
             }
         }
-        self.is_killed.load(Ordering::Relaxed).then_some(Stop::Killed)
+        let is_stopped = self.scripts.stopping.load(Ordering::Relaxed) && !self.has_written.load(Ordering::Relaxed);
+        (is_stopped || self.is_killed.load(Ordering::Relaxed)).then_some(Stop::Killed)
     }
 }
 
@@ -462,6 +471,17 @@ mod tests {
         habit.note(true);
         habit.note(false);
         assert!(!habit.keeps());
+    }
+
+    #[test]
+    fn a_stop_ends_scripts_that_have_not_written_whenever_they_began() {
+        let scripts = Arc::new(Scripts::default());
+        scripts.surround(Box::new(Clock(AtomicU64::new(0))));
+        let [reads, writes] = [false, true].map(|has_written| scripts.watch(About { has_written, ..About::default() }));
+        assert_eq!((reads.tick(), writes.tick()), (None, None));
+        scripts.stop();
+        assert_eq!((reads.tick(), writes.tick()), (Some(Stop::Killed), None));
+        assert_eq!(scripts.watch(About::default()).tick(), Some(Stop::Killed), "one that begins later");
     }
 
     struct Clock(AtomicU64);

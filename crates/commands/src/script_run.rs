@@ -125,6 +125,25 @@ fn locate_function(engine: Engine<'_>, name: &[u8]) -> Located {
     Located::Function { found, revealed }
 }
 
+/// The flags of a command with these arguments: a script that declares not to write is not held back as writes are.
+pub fn flags_of(scripts: &Scripts, keyspace: &Keyspace, spec: &Spec, args: &Args<'_>) -> Flags {
+    if spec.scope != Scope::Script || !spec.flags.has(Flags::MAY_REPLICATE) {
+        return spec.flags;
+    }
+    let declared = if is_of_function(spec) {
+        scripts.libraries().find(args.at(1), keyspace).0.map(|found| found.function().declared.flags)
+    } else if is_by_sha(spec) {
+        locate(scripts, true, args.at(1)).and_then(|located| match located {
+            Located::Script { script, .. } => script.map(|script| script.flags),
+            Located::Function { .. } => None,
+        })
+    } else {
+        script::script_header(args.at(1)).ok().map(|header| header.flags)
+    };
+    let only_reads = declared.is_some_and(|declared| declared.has(ScriptFlags::NO_WRITES));
+    if only_reads { spec.flags.without(Flags::MAY_REPLICATE) } else { spec.flags }
+}
+
 /// The partitions to lock for a script, ascending; remembers the script for the handler.
 pub(crate) fn locks(
     engine: Engine<'_>,
@@ -491,7 +510,7 @@ impl Within<'_, '_> {
         if (flags.0 | resolved.row.spec.flags.0) & Flags::NOSCRIPT.0 != 0 {
             return Err(Error::text("ERR This Redis command is not allowed from script"));
         }
-        if flags.has(Flags::WRITE) && !self.may_write {
+        if flags.is_held() && !self.may_write {
             return Err(Error::text("ERR Write commands are not allowed from read-only scripts."));
         }
         match self.call.refuse_growth {

@@ -27,6 +27,7 @@ const SHA_SYNTAX: &str = "sha1 numkeys [key [key ...]] [arg [arg ...]]";
 
 static EVAL: Spec = Spec {
     name: "eval",
+    flags: EVAL_ROW.flags.and(Flags::MAY_REPLICATE),
     since: "2.6.0",
     summary: "Runs a Lua script.",
     syntax: SCRIPT_SYNTAX,
@@ -42,6 +43,7 @@ static EVAL_RO: Spec = Spec {
 };
 static EVALSHA: Spec = Spec {
     name: "evalsha",
+    flags: EVAL_ROW.flags.and(Flags::MAY_REPLICATE),
     since: "2.6.0",
     summary: "Runs a known Lua script by its digest.",
     syntax: SHA_SYNTAX,

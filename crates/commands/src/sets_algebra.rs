@@ -8,6 +8,7 @@
 
 use crate::call::{Call, Flow};
 use crate::error::Error;
+use crate::room::CHANGED_BYTES_MAX;
 use crate::sets::READ;
 use crate::spec::{Arity, Flags, Keys, Spec};
 use crate::touches::{KeyUse, Touches};
@@ -15,9 +16,6 @@ use base::codec::{put_bytes, put_varint};
 use keyspace::set::{Member, Set};
 use keyspace::{Event, Kind};
 use std::ops::ControlFlow;
-
-/// Bytes of a destination's key and value: they must fit one record.
-const STORED_BYTES_MAX: usize = 1 << 30;
 
 const MAKE: Spec = Spec {
     arity: Arity::AtLeast(2),
@@ -173,11 +171,16 @@ fn store_made(call: &mut Call<'_>, make: Make, event: &'static str) -> Result<Fl
     let made = make(&call.tx.sets(keys), &mut |member| {
         put_bytes(&mut members, member);
         count += 1;
-        if target.len() + members.len() < STORED_BYTES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if target.len() + members.len() < CHANGED_BYTES_MAX {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     });
     if made.is_break() {
         return Err(Error::text("ERR the result is too large to be stored"));
     }
+    call.ensure_room(target.len() + members.len())?;
     if count == 0 {
         if call.tx.delete(target) {
             call.notify(Event::Generic, "del", target);

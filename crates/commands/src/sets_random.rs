@@ -19,8 +19,6 @@ use std::collections::HashSet;
 
 /// Most members of one SRANDMEMBER with repetition: its reply must not grow with a number alone.
 const REPEATED_COUNT_MAX: usize = 16 << 20;
-/// Bytes of the members that one SPOP takes: their names must fit one record.
-const TAKEN_BYTES_MAX: usize = 1 << 30;
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[
@@ -79,8 +77,8 @@ fn pop_many(call: &mut Call<'_>) -> Result<Flow, Error> {
     };
     let takes_all = set.len() <= count;
     let names = Names::of(&different(set, count, &mut random));
-    if TAKEN_BYTES_MAX < names.bytes.len() + names.ends.len() * base::codec::VARINT_BYTES_MAX {
-        return Err(Error::text("ERR the members are too large to be taken at once"));
+    if !takes_all {
+        call.ensure_room(names.bytes.len() + names.ends.len() * base::codec::VARINT_BYTES_MAX)?;
     }
     call.reply.set(names.iter().len());
     names.iter().for_each(|name| call.reply.bulk(name));

@@ -20,9 +20,6 @@ use keyspace::sorted_set::SortedSet;
 use keyspace::{Event, Kind, Str, Value};
 use std::cmp::Ordering;
 
-/// Bytes of a destination's key and value: they must fit one record.
-const STORED_BYTES_MAX: usize = 1 << 30;
-
 const ROW: Spec = Spec {
     name: "sort",
     touches: Touches::keys(&[KeyUse::RO_ACCESS, KeyUse::OW_UPDATE]).also_in(Categories::OF_COLLECTIONS),
@@ -335,9 +332,7 @@ fn store(call: &mut Call<'_>, target: &[u8], results: Vec<Option<Vec<u8>>>) -> R
         }
         let mut image = Vec::new();
         Value::List(list).encode_image(&mut image);
-        if STORED_BYTES_MAX < target.len() + image.len() {
-            return Err(Error::text("ERR the result is too large to be stored"));
-        }
+        call.ensure_room(target.len() + image.len())?;
         call.tx.put_image(target, Kind::List, &image, None);
         call.notify(Event::List, "sortstore", target);
     }

@@ -98,6 +98,7 @@ pub(crate) fn take(
     if count == set.len() {
         call.tx.delete(key);
     } else {
+        call.ensure_room(gathered.effect_bytes())?;
         call.tx.sorted_set_remove(key, gathered.iter())?;
     }
     let name = if direction == Direction::Ascending { "zpopmin" } else { "zpopmax" };

@@ -15,10 +15,6 @@ use keyspace::sorted_set::{Direction, Scored, encode_image};
 use keyspace::{Event, Kind};
 use wire::reply::{Protocol, Reply};
 
-/// Bytes of a key and an image that fit one record, with room for what frames them.
-const STORED_BYTES_MAX: usize = 1 << 30;
-const _: () = assert!(STORED_BYTES_MAX + (1 << 20) < journal::BODY_BYTES_MAX as usize, "a result must fit one record");
-
 const WALK: Spec = Spec {
     arity: Arity::AtLeast(4),
     flags: Flags::READONLY,
@@ -248,9 +244,7 @@ pub(crate) fn store(
     image: &[u8],
     event: &'static str,
 ) -> Result<Flow, Error> {
-    if target.len() + image.len() > STORED_BYTES_MAX {
-        return Err(Error::text("ERR the result is too large to be stored"));
-    }
+    call.ensure_room(target.len() + image.len())?;
     if 0 < count {
         call.tx.put_image(target, Kind::SortedSet, image, None);
         call.notify(Event::SortedSet, event, target);
@@ -275,6 +269,7 @@ fn remove(call: &mut Call<'_>, by: By, event: &'static str) -> Result<Flow, Erro
     } else {
         let mut gathered = Gathered::default();
         set.walk(ranks, Direction::Ascending).for_each(|scored| gathered.push(scored.member));
+        call.ensure_room(gathered.effect_bytes())?;
         call.tx.sorted_set_remove(key, gathered.iter())?;
     }
     if 0 < count {
@@ -297,6 +292,11 @@ impl Gathered {
     pub(crate) fn push(&mut self, member: &[u8]) {
         self.bytes.extend_from_slice(member);
         self.ends.push(self.bytes.len());
+    }
+
+    /// Bytes that an effect naming all of them takes at most.
+    pub(crate) fn effect_bytes(&self) -> usize {
+        self.bytes.len() + self.ends.len() * base::codec::VARINT_BYTES_MAX
     }
 
     /// The members in the order they were added.

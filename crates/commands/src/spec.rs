@@ -86,10 +86,26 @@ impl Flags {
     /// Runs even while a script is slow and others are turned away.
     pub const RUNS_WHEN_BUSY: Flags = Flags(1 << 21);
 
+    /// Held back as writes are (CLIENT PAUSE WRITE), and not for scripts that only read: it may do something that others
+    /// see, though it changes no key, or only what is derived.
+    pub const MAY_REPLICATE: Flags = Flags(1 << 22);
+
     /// Both sets together.
     #[must_use]
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
+    }
+
+    /// This set without those of another.
+    #[must_use]
+    pub const fn without(self, other: Flags) -> Flags {
+        Flags(self.0 & !other.0)
+    }
+
+    /// Whether CLIENT PAUSE WRITE holds back what has these.
+    #[inline]
+    pub const fn is_held(self) -> bool {
+        self.0 & (Flags::WRITE.0 | Flags::MAY_REPLICATE.0) != 0
     }
 
     /// Whether all of `other` are in this set.
@@ -100,7 +116,7 @@ impl Flags {
 
     /// The names COMMAND reports.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(Flags, &str); 15] = [
+        const NAMES: [(Flags, &str); 16] = [
             (Flags::WRITE, "write"),
             (Flags::READONLY, "readonly"),
             (Flags::DENYOOM, "denyoom"),
@@ -115,6 +131,7 @@ impl Flags {
             (Flags::FAST, "fast"),
             (Flags::NO_AUTH, "no_auth"),
             (Flags::NO_MULTI, "no_multi"),
+            (Flags::MAY_REPLICATE, "may_replicate"),
             (Flags::MOVABLEKEYS, "movablekeys"),
         ];
         NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)

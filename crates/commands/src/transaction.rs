@@ -109,13 +109,13 @@ impl Transaction {
         }
     }
 
-    /// Adds a command. One that is aborted already takes no more memory.
-    pub(crate) fn queue(&mut self, resolved: Resolved, args: &Args<'_>) {
+    /// Adds a command, of which `flags` hold. One that is aborted already takes no more memory.
+    pub(crate) fn queue(&mut self, resolved: Resolved, args: &Args<'_>, flags: Flags) {
         assert!(self.is_open(), "commands are queued after MULTI");
         if self.phase == Phase::Open {
             self.commands.push(resolved);
             self.args.push(args.iter());
-            self.flags = self.flags | resolved.spec.flags;
+            self.flags = self.flags | flags;
             if resolved.spec.group == Group::Connection && resolved.spec.name == "select" {
                 self.selected = selected_by(args).or(self.selected);
             }

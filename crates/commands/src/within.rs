@@ -16,16 +16,12 @@
 use crate::acl::{self, Context};
 use crate::call::{Call, Flow};
 use crate::error::Error;
-use crate::refuse;
+use crate::room::ensure_args_fit;
 use crate::run::{Resolved, remember};
 use crate::spec::Flags;
 use base::DbId;
 use wire::args::Args;
 use wire::reply::{Protocol, Reply};
-
-/// Bytes of changes after which a batch takes no further command that may write: one command more must still fit a
-/// record.
-const BATCH_BYTES_MAX: usize = 512 << 20;
 
 /// Who had a command run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +82,10 @@ impl<'c> Call<'c> {
         self.tx.set_no_touch(self.session.no_touch);
         self.tx.hear_misses(spec.flags.has(Flags::READONLY));
         let (start, lookups) = (self.reply.mark(), self.tx.lookups());
-        let is_too_much = spec.flags.has(Flags::WRITE) && self.tx.changed_bytes() > BATCH_BYTES_MAX;
-        let outcome = if is_too_much {
-            Err(refuse!("ERR the transaction has changed {BATCH_BYTES_MAX} bytes, which is all that one may"))
-        } else {
-            self.permit(resolved, origin).and_then(|()| (spec.handler)(self))
-        };
+        let changed_bytes = if spec.flags.has(Flags::WRITE) { self.tx.changed_bytes() } else { 0 };
+        let outcome = ensure_args_fit(spec, &args, changed_bytes)
+            .and_then(|()| self.permit(resolved, origin))
+            .and_then(|()| (spec.handler)(self));
         let (flow, is_refused) = match outcome {
             Ok(Flow::Close) => (Flow::Close, false),
             Ok(Flow::Done | Flow::Subscribed | Flow::Unsubscribed) => (Flow::Done, false),

@@ -33,7 +33,8 @@ fn nested(call: &mut Call<'_>, line: &str) -> String {
     queue.push(line.split(' ').map(str::as_bytes));
     let args: Args<'_> = queue.args(0);
     for index in 1..args.count() {
-        assert!(call.tx.lock_also(args.at(index)), "nobody else is there");
+        let partition = call.tx.keyspace().partition_of(args.at(index));
+        assert!(call.tx.lock_partition_also(partition), "nobody else is there");
     }
     let mut out = Vec::new();
     call.nested(resolve(&args).expect("a command there is"), args, Protocol::Resp3, &mut out);
@@ -101,14 +102,99 @@ fn a_partition_that_somebody_holds_is_waited_for_in_order_only() {
     let begin = Begin { db: DbId(0), now: node.clock.wall_ms(), clock, no_touch: false };
     let mut tx = Tx::begin(&node.keyspace, &node.journal, &[PartitionId(3)], begin, &mut spare);
     let held = node.keyspace.lock(PartitionId(1));
-    assert!(!tx.lock_also(key_of(1)));
+    assert!(!tx.lock_partition_also(PartitionId(1)));
     assert!(!tx.has_locked(key_of(1)));
     drop(held);
-    assert!(tx.lock_also(key_of(1)) && tx.lock_also(key_of(5)) && tx.lock_also(key_of(5)));
+    assert!([1, 5, 5].into_iter().all(|id| tx.lock_partition_also(PartitionId(id))));
     tx.put_string(key_of(5), b"five", None);
     tx.put_string(key_of(1), b"one", None);
     assert!(node.keyspace.try_lock(PartitionId(5)).is_none());
     assert!(tx.commit(&mut Vec::new()).wrote);
     assert!(node.keyspace.try_lock(PartitionId(5)).is_some());
     assert_eq!(node.replayed().dump(), node.dump());
+}
+
+#[test]
+fn a_transaction_of_more_partitions_than_a_byte_counts_finds_its_keys() {
+    let node = Node::with_partitions(512);
+    let (mut spare, mut garbage) = (Vec::new(), Vec::new());
+    let clock = AccessClock { seconds: 0, frequency: None, random: 1 };
+    let begin = Begin { db: DbId(0), now: node.clock.wall_ms(), clock, no_touch: false };
+    let ids: Vec<PartitionId> = node.keyspace.ids().collect();
+    let names: Vec<String> = (0..2_000).map(|number| format!("key:{number}")).collect();
+    assert!(names.iter().any(|name| node.keyspace.partition_of(name.as_bytes()).0 > 256));
+    let mut tx = Tx::begin(&node.keyspace, &node.journal, &ids, begin, &mut spare);
+    for name in &names {
+        tx.put_string(name.as_bytes(), name.as_bytes(), None);
+    }
+    for name in &names {
+        let value = tx.string(name.as_bytes()).expect("a string").expect("there is one").bytes().to_vec();
+        assert_eq!(value, name.as_bytes());
+    }
+    assert!(tx.commit(&mut garbage).wrote);
+    assert_eq!(node.replayed().dump(), node.dump());
+}
+
+#[test]
+fn removals_stop_when_their_names_come_to_a_bound_and_go_on_under_the_next_lock() {
+    let mut node = Node::with_partitions(1);
+    let mut session = Node::connect(1);
+    for name in ["a", "b", "c"] {
+        let key = name.repeat(100);
+        node.call(&mut session, &["set", key.as_str(), "v", "px", "1"]);
+    }
+    let fields = ["f", "g", "h"].map(|name| name.repeat(100));
+    node.call(&mut session, &["hset", "hash", &fields[0], "v", &fields[1], "v", &fields[2], "v", "stays", "v"]);
+    node.call(&mut session, &["hpexpire", "hash", "2", "FIELDS", "3", &fields[0], &fields[1], &fields[2]]);
+    node.clock.advance_ms(10);
+    let clock = AccessClock { seconds: 0, frequency: None, random: 1 };
+    let mut removed_counts = Vec::new();
+    for _ in 0..5 {
+        let mut spare = Vec::new();
+        let begin = Begin { db: DbId(0), now: node.clock.wall_ms(), clock, no_touch: true };
+        let mut tx = Tx::begin(&node.keyspace, &node.journal, &[PartitionId(0)], begin, &mut spare);
+        removed_counts.push(tx.remove_ended(100, 150));
+        tx.commit(&mut Vec::new());
+    }
+    // Two of the three keys, then the third with two of the three fields, then the last field.
+    assert_eq!(removed_counts, [2, 2, 1, 0, 0]);
+    assert_eq!(node.line(&mut session, "hkeys hash").reply, b"*1\r\n$5\r\nstays\r\n");
+    assert_eq!(node.replayed().dump(), node.dump());
+}
+
+#[test]
+fn a_pause_of_writes_holds_scripts_that_do_not_declare_to_only_read() {
+    let mut node = Node::new();
+    let mut session = Node::connect(1);
+    let reads = b"#!lua flags=no-writes\nreturn 1";
+    let library = b"#!lua name=lib\nredis.register_function{function_name='reads', callback=function() end, \
+        flags={'no-writes'}}\nredis.register_function('writes', function() end)";
+    let sha = node.call(&mut session, &[&b"script"[..], b"load", reads]).reply[5..45].to_vec();
+    assert_eq!(node.call(&mut session, &[&b"function"[..], b"load", library]).reply, b"$3\r\nlib\r\n");
+    let is_held = |words: &[&[u8]]| {
+        let mut queue = ArgsQueue::default();
+        queue.push(words.iter().copied());
+        let args = queue.args(0);
+        let spec = resolve(&args).expect("a command there is").spec;
+        commands::flags_of(commands::Host::scripts(&node.host), &node.keyspace, spec, &args).is_held()
+    };
+    let held: [&[&[u8]]; 8] = [
+        &[b"set", b"k", b"v"],
+        &[b"publish", b"channel", b"message"],
+        &[b"spublish", b"channel", b"message"],
+        &[b"pfcount", b"k"],
+        &[b"eval", b"return 1", b"0"],
+        &[b"eval", b"#!lua\nreturn 1", b"0"],
+        &[b"evalsha", &[b'0'; 40], b"0"],
+        &[b"fcall", b"writes", b"0"],
+    ];
+    assert!(held.into_iter().all(is_held));
+    let free: [&[&[u8]]; 5] = [
+        &[b"get", b"k"],
+        &[b"eval", reads, b"0"],
+        &[b"eval_ro", b"return 1", b"0"],
+        &[b"evalsha", &sha, b"0"],
+        &[b"fcall", b"reads", b"0"],
+    ];
+    assert!(!free.into_iter().any(is_held));
 }

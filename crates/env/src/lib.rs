@@ -3,7 +3,7 @@
 //! | trait | real | simulated (crate `sim`) |
 //! |---|---|---|
 //! | [`Disk`], [`File`] | [`RealDisk`] | `SimDisk` |
-//! | [`Clock`] | [`RealClock`] | |
+//! | [`Clock`] | [`RealClock`] | `SimClock` |
 //! | [`Entropy`] | [`RealEntropy`] | |
 //!
 //! Deliberately not here: what the files mean, retries, caching, threads. Every method is one thing the

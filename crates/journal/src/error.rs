@@ -109,11 +109,6 @@ impl Error {
         if is_space(&source) || env::is_out_of_descriptors(&source) { Error::Full } else { Error::io(op, file, source) }
     }
 
-    /// Whether trying the same later can succeed without anybody repairing anything but free space.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Full)
-    }
-
     /// Whether the process must stop: the state of the device is unknown.
     pub fn is_fatal(&self) -> bool {
         matches!(self, Error::SyncFailed { .. } | Error::WriteFailed { .. })

@@ -36,6 +36,7 @@ use base::{DB_COUNT, PartitionId, Reader, TimeMs, Truncated, Version};
 use journal::{Journal, Position, RecordHead, RecordKind, Reserve};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 /// Strings up to this length are kept in their key's block even when changed in place; longer ones move into a
 /// growable buffer, so that APPEND stays amortised.
@@ -74,12 +75,15 @@ pub enum Garbage {
     /// A large value.
     Value(Box<Value>),
     /// A flushed database.
-    Index(Box<Index>),
+    Flushed(Box<Flushed>),
 }
 
-impl std::fmt::Debug for Index {
+/// A database that was emptied at once: its keys, values and deadlines.
+pub struct Flushed(Db);
+
+impl std::fmt::Debug for Flushed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Index({} keys)", self.len())
+        write!(f, "Flushed({} keys)", self.0.index.len())
     }
 }
 
@@ -594,24 +598,29 @@ impl Partition {
         applied
     }
 
+    /// Empties a database: at once while its batch is being made, however many keys there are. A replay may run over a
+    /// checkpoint that already has what came later, and looks at every key.
     fn flush(&mut self, db: u8, stamp: &Stamp) -> Applied {
-        let this = &mut self.dbs[usize::from(db)];
-        let mut newer: Vec<Vec<u8>> = Vec::new();
-        this.index.each(|entry| {
-            if entry.version() > stamp.version {
-                newer.push(entry.key().to_vec()); // Replay over a checkpoint that already has what came later.
-            }
-        });
-        if newer.is_empty() {
-            let flushed = std::mem::take(this);
-            let removed = flushed.index.len() as u64;
-            if removed > 0 {
-                self.garbage.push(Garbage::Index(Box::new(flushed.index)));
-            }
-            return Applied { added: 0, removed };
+        if stamp.home != Home::PENDING && self.has_newer(db, stamp) {
+            return self.flush_older(db, stamp);
         }
+        let flushed = std::mem::take(&mut self.dbs[usize::from(db)]);
+        let removed = flushed.index.len() as u64;
+        if removed > 0 {
+            self.garbage.push(Garbage::Flushed(Box::new(Flushed(flushed))));
+        }
+        Applied { added: 0, removed }
+    }
+
+    fn has_newer(&self, db: u8, stamp: &Stamp) -> bool {
+        let mut has_newer = false;
+        self.index(db).each(|entry| has_newer |= entry.version() > stamp.version);
+        has_newer
+    }
+
+    fn flush_older(&mut self, db: u8, stamp: &Stamp) -> Applied {
         let mut older: Vec<Vec<u8>> = Vec::new();
-        this.index.each(|entry| {
+        self.index(db).each(|entry| {
             if entry.version() <= stamp.version {
                 older.push(entry.key().to_vec());
             }
@@ -650,7 +659,12 @@ impl Partition {
 
     /// Calls `each(db, key entry, ending)` for up to `limit` things that have ended at `now`, earliest first per
     /// database. Deadlines that no entry answers for any more are dropped on the way.
-    pub fn ended(&mut self, now: TimeMs, limit: usize, mut each: impl FnMut(u8, &EntryRef<'_>, Ending)) {
+    pub fn ended(
+        &mut self,
+        now: TimeMs,
+        limit: usize,
+        mut each: impl FnMut(u8, &EntryRef<'_>, Ending) -> ControlFlow<()>,
+    ) {
         let mut left = limit;
         for (number, db) in self.dbs.iter_mut().enumerate() {
             let mut stale: Vec<Deadline> = Vec::new();
@@ -664,7 +678,11 @@ impl Partition {
                     Ending::Fields => fields_deadline(entry.stored()) == Some(deadline.at),
                 });
                 match place {
-                    Some(place) => each(number as u8, &db.index.entry(place), deadline.ending),
+                    Some(place) => {
+                        if each(number as u8, &db.index.entry(place), deadline.ending).is_break() {
+                            left = 0;
+                        }
+                    }
                     None => stale.push(*deadline),
                 }
             }

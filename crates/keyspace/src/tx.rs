@@ -114,7 +114,8 @@ impl<'a> Str<'a> {
 /// Where a key was found. Valid until the next change.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
-    part: u8,
+    /// Which of the locked partitions, of up to `PARTITION_COUNT_MAX`.
+    part: u16,
     db: u8,
     place: Place,
     /// As it was when found, so that nobody has to look again to know.
@@ -376,7 +377,7 @@ impl<'a> Tx<'a> {
             return None;
         }
         let (kind, is_spilled) = (entry.kind(), matches!(entry.stored(), Stored::Spilled));
-        Some((Found { part: part as u8, db, place, kind, is_spilled }, entry))
+        Some((Found { part: part as u16, db, place, kind, is_spilled }, entry))
     }
 
     /// Finds `key` unless it is absent or has ended, and notes the use.
@@ -685,9 +686,10 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Removes up to `limit` keys, and fields of hashes, that have ended in the one locked partition. Returns how
-    /// many keys and hashes it was. Forgets deadlines that nothing answers for.
-    pub fn remove_ended(&mut self, limit: usize) -> u64 {
+    /// Removes up to `limit` keys, and fields of hashes, that have ended in the one locked partition, and no more once
+    /// their names come to `bytes_max`: they must fit one record. Returns how many keys and hashes it was. Forgets
+    /// deadlines that nothing answers for.
+    pub fn remove_ended(&mut self, limit: usize, bytes_max: usize) -> u64 {
         let (now, stamp) = (self.now, self.stamp(0));
         let hears = self.interests.wants_events();
         let Part { guard, effects, effect_count, single_put } = &mut self.parts[0];
@@ -700,11 +702,18 @@ impl<'a> Tx<'a> {
             match (ending, entry.stored()) {
                 (Ending::Fields, Stored::Boxed(Value::Hash(hash))) if !has_ended(entry.expires(), now) => {
                     let mut names: Vec<Vec<u8>> = Vec::new();
-                    hash.expired(now, limit, |name| names.push(name.to_vec()));
+                    let mut names_bytes = 0;
+                    hash.expired(now, limit, |name| {
+                        if names_bytes < bytes_max {
+                            names_bytes += name.len();
+                            names.push(name.to_vec());
+                        }
+                    });
                     effect::put_hash_delete(&mut body, db, entry.key(), names.iter().map(Vec::as_slice));
                 }
                 _ => effect::put_delete(&mut body, db, entry.key()),
             }
+            if body.len() < bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         let mut reader = Reader::new(&body);
         while !reader.is_empty() {

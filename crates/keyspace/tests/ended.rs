@@ -76,3 +76,27 @@ fn hashes_with_ending_fields_are_counted_through_overwriting_and_flushing() {
     bench.at(0, |out| effect::put_flush(out, 0));
     assert_eq!((bench.partition.expiring_fields_count(0), bench.ended()), (0, (0, 0)));
 }
+
+#[test]
+fn a_live_flush_leaves_keys_and_deadlines_to_be_freed_elsewhere() {
+    let mut bench = Bench::new();
+    for key in [&b"a"[..], b"b"] {
+        bench.at(0, |out| effect::put_string(out, 0, key, Some(TimeMs(5)), b"v"));
+    }
+    let stamp = Stamp { version: Version(3), time: TimeMs(0), home: Home::PENDING, access: 0 };
+    assert_eq!(bench.partition.apply(0, &Effect::FlushDb, &stamp).expect("it applies").removed, 2);
+    let garbage = bench.partition.take_garbage();
+    assert_eq!(format!("{garbage:?}"), "[Flushed(Flushed(2 keys))]");
+    assert_eq!((bench.partition.key_count(0, TimeMs(0)), bench.partition.next_deadline()), (0, None));
+}
+
+#[test]
+fn a_replayed_flush_keeps_what_a_checkpoint_shows_from_after_it() {
+    let mut bench = Bench::new();
+    for key in [&b"a"[..], b"b"] {
+        bench.at(0, |out| effect::put_string(out, 0, key, None, b"v"));
+    }
+    bench.version = 0;
+    bench.at(0, |out| effect::put_flush(out, 0));
+    assert!(bench.partition.find(0, b"a").is_none() && bench.partition.find(0, b"b").is_some());
+}

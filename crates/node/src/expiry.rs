@@ -15,7 +15,14 @@ use std::time::Duration;
 pub const ENDED_BATCH_MAX: usize = 64;
 /// Longest sleep: keys set meanwhile may end sooner than what was next before.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// Bytes of names after which a lock takes no further removal: the last may be a key and a field of 512 MiB each.
+pub const ENDED_BYTES_MAX: usize = 16 << 20;
 const SLEEP_MIN: Duration = Duration::from_millis(1);
+
+const _: () = assert!(
+    2 * ENDED_BYTES_MAX + 2 * keyspace::STRING_BYTES_MAX <= journal::BODY_BYTES_MAX as usize,
+    "removals must fit a record"
+);
 
 impl Node {
     /// Removes what has ended, everywhere. Returns how long nothing more will end, as far as is known.
@@ -39,7 +46,7 @@ impl Node {
                 }
                 let begin = Begin { db: DbId(0), now: moment.now, clock: moment.clock, no_touch: true };
                 let mut tx = Tx::begin(&self.keyspace, &self.journal, &[id], begin, &mut spare);
-                let ended = tx.remove_ended(ENDED_BATCH_MAX);
+                let ended = tx.remove_ended(ENDED_BATCH_MAX, ENDED_BYTES_MAX);
                 let mut garbage = Vec::new();
                 self.let_serve(tx.commit(&mut garbage).ready);
                 self.discard(garbage);

@@ -7,7 +7,7 @@
 //! Deliberately not here: guessing. What cannot be rebuilt from what is left is named and left alone.
 
 use crate::manifest::{self, MANIFEST_PATH, Manifest};
-use crate::open::{OpenError, checkpoint_path, read_file};
+use crate::open::{LOCK_PATH, OpenError, checkpoint_path, read_file};
 use base::PartitionId;
 use env::{DirLock, Disk};
 use journal::repair::{self, GiveUp};
@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 /// What was given up, in words; while it is there, versions may skip.
 pub const SALVAGED_PATH: &str = "SALVAGED";
-const LOCK_PATH: &str = "LOCK";
 
 /// What a look at a directory found.
 #[derive(Debug, Default)]

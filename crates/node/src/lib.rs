@@ -15,6 +15,7 @@
 //! | [`merge`]        | live values out of mostly dead segments                               |
 //! | [`inspect`]      | `larder check` and `larder repair`                                    |
 //! | [`memory`]       | the memory limit: spilling and eviction                               |
+//! | `sweep`          | which keys the memory limit looks at next                             |
 
 pub mod checkpointer;
 pub mod expiry;

@@ -38,7 +38,11 @@ pub enum Refusal {
 
 impl Manifest {
     /// The file's bytes.
+    ///
+    /// # Panics
+    /// When the partitions would not divide the slots evenly, before anything is written: no later start could read it.
     pub fn encode(&self) -> Vec<u8> {
+        assert!(self.partition_count.is_power_of_two(), "configuration refuses other counts");
         let mut out = Vec::with_capacity(MANIFEST_BYTES);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT.to_le_bytes());

@@ -28,7 +28,7 @@ use std::thread::JoinHandle;
 
 /// What a node is opened with.
 pub struct Options {
-    /// Partitions of a new data directory.
+    /// Partitions of a new data directory: a power of two of at most `PARTITION_COUNT_MAX`.
     pub partition_count: u16,
     /// Bytes of a journal segment.
     pub segment_bytes: u32,

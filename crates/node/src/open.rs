@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 /// Where checkpoints are kept.
 pub const CHECKPOINT_DIR: &str = "checkpoints";
-const LOCK_PATH: &str = "LOCK";
+/// The file whose lock says that the directory is in use.
+pub(crate) const LOCK_PATH: &str = "LOCK";
 
 /// The file of a partition's checkpoint.
 pub fn checkpoint_path(id: PartitionId) -> String {

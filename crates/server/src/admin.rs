@@ -29,6 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::listener;
 use crate::metrics::{self, Health, MetricsSource};
 
 /// Connections served at a time; more wait in the listen queue.
@@ -48,17 +49,14 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "larder\n\n/metrics       numbers for Prometheus\n/health/live   is the process alive\n\
                      /health/ready  are commands served\n";
 
-/// Listens on every address.
+/// Listens on every address, as [`listener::bind_each`] does.
 ///
 /// # Errors
 /// With the address that could not be had; nothing is listened on then.
-pub async fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let address = SocketAddr::new(*address, port);
-        listeners.push(TcpListener::bind(address).await.map_err(|error| (address, error))?);
-    }
-    Ok(listeners)
+pub fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+    let wanted: Vec<SocketAddr> = addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
+    let bound = listener::bind_each(&wanted, |_| true, listener::bind)?;
+    Ok(bound.into_iter().map(|(_, listener)| listener).collect())
 }
 
 /// Serves a listener for ever; drop the future to stop.
@@ -133,12 +131,17 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::metrics::Opening;
     use crate::metrics::tests::Sample;
 
-    async fn started(health: Health) -> SocketAddr {
-        let listener = bind(&["127.0.0.1".parse().unwrap()], 0).await.unwrap().remove(0);
+    fn started(health: Health) -> SocketAddr {
+        started_with(Arc::new(Sample(health)))
+    }
+
+    fn started_with(source: Arc<dyn MetricsSource>) -> SocketAddr {
+        let listener = bind(&["127.0.0.1".parse().unwrap()], 0).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, Arc::new(Sample(health))));
+        tokio::spawn(serve(listener, source));
         address
     }
 
@@ -156,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_page_answers_and_says_what_it_is() {
-        let address = started(Health::Ready).await;
+        let address = started(Health::Ready);
         let metrics = get(address, "/metrics").await;
         assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
         assert!(metrics.contains("content-type: application/openmetrics-text") && metrics.ends_with("# EOF\n"));
@@ -167,15 +170,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_is_opening_is_alive_and_not_ready() {
-        let address = started(Health::NotReady("opening the data directory".to_owned())).await;
+        let opening = Arc::new(Opening::default());
+        let address = started_with(Arc::clone(&opening) as Arc<dyn MetricsSource>);
         assert!(get(address, "/health/live").await.starts_with("HTTP/1.1 200 "));
         let ready = get(address, "/health/ready").await;
         assert!(ready.starts_with("HTTP/1.1 503 ") && ready.ends_with("opening the data directory\n"), "{ready}");
+        assert!(get(address, "/metrics").await.ends_with("\r\n\r\n# EOF\n"));
+        opening.done(Arc::new(Sample(Health::Ready)));
+        assert!(get(address, "/health/ready").await.starts_with("HTTP/1.1 200 "));
+        assert!(get(address, "/metrics").await.contains("larder_connections 2.0"));
     }
 
     #[tokio::test]
     async fn what_is_not_served_is_refused_by_name() {
-        let address = started(Health::Ready).await;
+        let address = started(Health::Ready);
         assert!(get(address, "/favicon.ico").await.starts_with("HTTP/1.1 404 "));
         let post = ask(address, "POST /metrics HTTP/1.1\r\nhost: larder\r\ncontent-length: 3\r\n\r\nabc").await;
         assert!(post.starts_with("HTTP/1.1 405 ") && post.contains("allow: GET, HEAD\r\n"), "{post}");
@@ -185,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_past_its_limit_and_nonsense_are_cut_off() {
-        let address = started(Health::Ready).await;
+        let address = started(Health::Ready);
         let long = ask(address, &format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", "x".repeat(HEAD_BYTES_MAX))).await;
         assert!(long.starts_with("HTTP/1.1 431 "), "{long}");
         assert!(ask(address, "PING\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
@@ -193,8 +201,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_is_taken_is_named() {
-        let address = started(Health::Ready).await;
-        let (refused, error) = bind(&[address.ip()], address.port()).await.err().unwrap();
+        let address = started(Health::Ready);
+        let (refused, error) = bind(&[address.ip()], address.port()).err().unwrap();
         assert_eq!((refused, error.kind()), (address, io::ErrorKind::AddrInUse));
     }
 }

@@ -256,6 +256,7 @@ fn flag(row: &'static Setting) -> Arg {
         Kind::Flag => arg.num_args(0..=1).require_equals(true).default_missing_value("yes").value_name("yes|no"),
         Kind::Words(_) => arg.action(ArgAction::Append).value_name("WORDS"),
         Kind::Choice(_) => arg.value_name("WORD"),
+        Kind::PowerOfTwo { .. } => arg.value_name("N"),
         Kind::Integer { .. } => arg.value_name("N").allow_negative_numbers(true),
         Kind::Bytes { .. } | Kind::BytesOrPercent => arg.value_name("BYTES"),
         Kind::Path => arg.value_name("DIR"),

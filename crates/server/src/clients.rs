@@ -195,6 +195,11 @@ impl Client {
         self.last_ns.store(now_ns, Ordering::Relaxed);
     }
 
+    /// A command begins to wait: it is counted when it has ended.
+    pub fn wait_in_command(&self, now_ns: u64) {
+        self.last_ns.store(now_ns, Ordering::Relaxed);
+    }
+
     /// What the buffers hold: received and not run, room behind it, replies not sent.
     #[inline]
     pub fn set_buffers(&self, query_bytes: usize, query_free_bytes: usize, output_bytes: usize) {

@@ -85,6 +85,8 @@ pub struct Connection<S> {
     scratch: Scratch,
     /// Runs from when the command in hand could begin.
     timer: Timer,
+    /// How long the last command that waits ran until it began to, in nanoseconds.
+    ran_ns: u64,
     /// `out` has bytes of the feed.
     has_fed: bool,
 }
@@ -148,6 +150,7 @@ impl<S: Stream> Connection<S> {
             parser: RequestParser::new(),
             scratch: Scratch::default(),
             timer,
+            ran_ns: 0,
             has_fed: false,
         }
     }
@@ -299,7 +302,7 @@ impl<S: Stream> Connection<S> {
         moment: &mut Moment,
     ) -> Result<Option<End>, End> {
         match resolved {
-            Ok(resolved) => self.wait_for_turn(resolved, moment).await?,
+            Ok(resolved) => self.wait_for_turn(resolved, &args, moment).await?,
             Err(_) if is_http(args.at(0)) => {
                 tracing::warn!(client = self.client.id(), "an HTTP request on the RESP port: connection closed");
                 return Err(End::Protocol);
@@ -335,7 +338,16 @@ impl<S: Stream> Connection<S> {
                 None
             }
             Flow::Await(what) => {
+                let waited = matches!(what, Await::Keys(_));
                 let end = self.await_for(what).await?;
+                if let Ok(resolved) = resolved
+                    && waited
+                {
+                    let (client, reply) = (&*self.client, &self.out[..]);
+                    let is_error = reply.starts_with(b"-");
+                    let finished = Finished { resolved, args: &args, client, reply, is_error, waits: false };
+                    self.server.statistics.finish_waiting(self.ran_ns, &finished);
+                }
                 self.restart(moment);
                 // What was in `out` before the wait has left.
                 start = 0;
@@ -380,10 +392,16 @@ impl<S: Stream> Connection<S> {
 
     /// Waits while CLIENT PAUSE holds a command back, and a little when memory runs over its limit.
     #[inline]
-    async fn wait_for_turn(&mut self, resolved: &Resolved, moment: &mut Moment) -> Result<(), End> {
-        let is_write = self.session.flags_of(resolved.spec).has(Flags::WRITE);
+    async fn wait_for_turn(&mut self, resolved: &Resolved, args: &Args<'_>, moment: &mut Moment) -> Result<(), End> {
+        let flags = self.session.flags_of(resolved.spec);
+        let is_write = flags.has(Flags::WRITE);
         if self.server.clients.is_pausing() && !resolved.spec.flags.has(Flags::UNPAUSED) {
-            self.wait_for_unpause(is_write).await?;
+            let (scripts, keyspace) = (self.server.scripts(), &self.server.node.keyspace);
+            let is_held = match resolved.spec.scope {
+                Scope::Script => commands::flags_of(scripts, keyspace, resolved.spec, args).is_held(),
+                _ => flags.is_held(),
+            };
+            self.wait_for_unpause(is_held).await?;
             self.restart(moment);
         }
         if is_write && self.server.node.is_crowded() {
@@ -433,8 +451,13 @@ impl<S: Stream> Connection<S> {
                     }
                     let (client, reply) = (&*self.client, &self.out[start..]);
                     let (resolved, args, is_error) = (&resolved, &args, refused);
-                    let finished = Finished { resolved, args, client, reply, is_error, origin: Origin::Client };
-                    self.timer = server.statistics.finish(self.timer, &finished);
+                    let waits = matches!(flow, Flow::Await(Await::Keys(_)));
+                    let finished = Finished { resolved, args, client, reply, is_error, waits };
+                    let ended = server.statistics.finish(self.timer, &finished);
+                    if waits {
+                        self.ran_ns = self.timer.until(ended);
+                    }
+                    self.timer = ended;
                     server.statistics.count_lookups(std::mem::take(&mut self.scratch.lookups));
                     if !self.scratch.garbage.is_empty() {
                         server.node.discard(std::mem::take(&mut self.scratch.garbage));
@@ -781,7 +804,7 @@ struct Watching<'a> {
 impl Observer for Watching<'_> {
     fn ran(&self, inner: &Inner<'_>) {
         let Inner { resolved, args, db, reply, is_refused, origin } = inner;
-        let finished = Finished { resolved, args, client: self.client, reply, is_error: *is_refused, origin: *origin };
+        let finished = Finished { resolved, args, client: self.client, reply, is_error: *is_refused, waits: false };
         self.timer.set(self.server.statistics.finish(self.timer.get(), &finished));
         if self.server.clients.monitors().is_watched() {
             let source = match origin {

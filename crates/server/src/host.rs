@@ -346,7 +346,6 @@ mod tests {
     use crate::config::{Inputs, load};
     use crate::statistics::Finished;
     use commands::run::{Engine, Scratch, resolve, run};
-    use commands::within::Origin;
     use commands::{Session, table};
     use env::{RealClock, RealDisk};
     use node::{MemoryLimit, MemoryPolicy, Options};
@@ -389,14 +388,8 @@ mod tests {
         let timer = host.statistics.timer();
         run(engine, resolved, session, args, &host.node.moment(), &mut out, &mut scratch);
         let is_error = out.starts_with(b"-");
-        let finished = Finished {
-            resolved: &resolved,
-            args: &args,
-            client: &client,
-            reply: &out,
-            is_error,
-            origin: Origin::Client,
-        };
+        let finished =
+            Finished { resolved: &resolved, args: &args, client: &client, reply: &out, is_error, waits: false };
         host.statistics.finish(timer, &finished);
         host.statistics.count_lookups(scratch.lookups);
         String::from_utf8_lossy(&out).into_owned()

@@ -27,9 +27,8 @@ pub fn listen(server: &Arc<Server>, port: u16) -> Result<(), (SocketAddr, io::Er
     let addresses = server.settings.bind_addresses().into_iter().filter(|_| port != 0);
     let wanted: Vec<SocketAddr> = addresses.map(|address| SocketAddr::new(address, port)).collect();
     let mut listeners = server.listeners.lock();
-    let is_new = |address: &&SocketAddr| listeners.iter().all(|(other, _)| other != *address);
-    let bound = |address: &SocketAddr| bind(*address).map(|it| (*address, it)).map_err(|error| (*address, error));
-    let added = wanted.iter().filter(is_new).map(bound).collect::<Result<Vec<_>, _>>()?;
+    let is_new = |address: &SocketAddr| listeners.iter().all(|(other, _)| other != address);
+    let added = bind_each(&wanted, is_new, bind)?;
     for (_, old) in listeners.extract_if(.., |(address, _)| !wanted.contains(address)) {
         old.abort();
     }
@@ -40,7 +39,40 @@ pub fn listen(server: &Arc<Server>, port: u16) -> Result<(), (SocketAddr, io::Er
     Ok(())
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds every address that is `wanted` and `is_new`. IPv6 may be missing where all of IPv4 is listened on: `*` means
+/// whatever there is.
+///
+/// # Errors
+/// The address that cannot be listened on.
+pub(crate) fn bind_each<L>(
+    wanted: &[SocketAddr],
+    is_new: impl Fn(&SocketAddr) -> bool,
+    bind: impl Fn(SocketAddr) -> io::Result<L>,
+) -> Result<Vec<(SocketAddr, L)>, (SocketAddr, io::Error)> {
+    let is_all = |address: &SocketAddr| address.ip().is_unspecified();
+    let has_all_ipv4 = wanted.iter().any(|address| address.is_ipv4() && is_all(address));
+    let mut bound = Vec::with_capacity(wanted.len());
+    for address in wanted.iter().filter(|address| is_new(address)) {
+        match bind(*address) {
+            Ok(listener) => bound.push((*address, listener)),
+            Err(error) if has_all_ipv4 && address.is_ipv6() && is_all(address) && is_missing(&error) => {
+                tracing::warn!(%error, "not listening on IPv6, which this machine does not have");
+            }
+            Err(error) => return Err((*address, error)),
+        }
+    }
+    Ok(bound)
+}
+
+/// Whether a family of addresses is what is missing, rather than a port that is free.
+fn is_missing(error: &io::Error) -> bool {
+    /// Linux's number of "address family not supported", which has no `ErrorKind`.
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+/// Listens on one address: an IPv6 address takes no IPv4 with it.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -108,6 +140,43 @@ pub async fn sweep(server: Arc<Server>) {
         let seconds_max = server.settings.idle_seconds_max();
         if seconds_max > 0 {
             server.clients.close_idle(seconds_max);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().expect("an address")).collect()
+    }
+
+    /// A machine without IPv6.
+    fn only_ipv4(address: SocketAddr) -> io::Result<SocketAddr> {
+        if address.is_ipv4() { Ok(address) } else { Err(io::Error::from_raw_os_error(97)) }
+    }
+
+    #[test]
+    fn every_address_means_those_there_are_and_a_named_one_must_be_there() {
+        let every = addresses(&["0.0.0.0:1", "[::]:1"]);
+        assert_eq!(bind_each(&every, |_| true, only_ipv4).expect("IPv4 is enough"), [(every[0], every[0])]);
+        for named in [&["[::]:1"][..], &["0.0.0.0:1", "[::1]:1"], &["127.0.0.1:1", "[::]:1"]] {
+            let named = addresses(named);
+            let refused = bind_each(&named, |_| true, only_ipv4).expect_err("it was asked for");
+            assert_eq!(Some(&refused.0), named.last());
+        }
+        let taken = |_| Err::<(), _>(io::Error::from(io::ErrorKind::AddrInUse));
+        assert!(bind_each(&every[1..], |_| true, taken).is_err() && bind_each(&every, |_| true, taken).is_err());
+    }
+
+    #[tokio::test]
+    async fn both_families_listen_on_one_port_side_by_side() {
+        let first = bind("0.0.0.0:0".parse().expect("an address")).expect("a free port");
+        let port = first.local_addr().expect("it is bound").port();
+        let other = SocketAddr::new("::".parse().expect("an address"), port);
+        if let Err(error) = bind(other) {
+            assert!(is_missing(&error), "{error}");
         }
     }
 }

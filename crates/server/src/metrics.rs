@@ -8,7 +8,7 @@
 //! Source: the OpenMetrics text format and the naming practices of Prometheus (base units, `_total` by the encoder).
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
@@ -176,7 +176,7 @@ impl Readings {
 pub enum Health {
     /// Commands are served.
     Ready,
-    /// Not, or not fully; a sentence says why, for instance "opening the data directory, 41 % done".
+    /// Not, or not fully; a sentence says why, for instance "opening the data directory".
     NotReady(String),
 }
 
@@ -187,6 +187,36 @@ pub trait MetricsSource: Send + Sync {
 
     /// Whether commands are served now.
     fn health(&self) -> Health;
+}
+
+/// A source that knows nothing, and is not ready, until another one stands behind it: for the time in which the data
+/// directory is opened.
+#[derive(Default)]
+pub struct Opening(OnceLock<Arc<dyn MetricsSource>>);
+
+impl Opening {
+    /// Has `source` answer from here on.
+    ///
+    /// # Panics
+    /// When another one does already.
+    pub fn done(&self, source: Arc<dyn MetricsSource>) {
+        assert!(self.0.set(source).is_ok(), "a directory is opened once");
+    }
+}
+
+impl MetricsSource for Opening {
+    fn read(&self, metric: Metric, readings: &mut Readings) {
+        if let Some(source) = self.0.get() {
+            source.read(metric, readings);
+        }
+    }
+
+    fn health(&self) -> Health {
+        match self.0.get() {
+            Some(source) => source.health(),
+            None => Health::NotReady("opening the data directory".to_owned()),
+        }
+    }
 }
 
 /// All metrics of a source in OpenMetrics text.

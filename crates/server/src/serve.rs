@@ -1,7 +1,7 @@
 //! `larder serve`: opens the node, listens, serves, and stops cleanly.
 //!
 //! ```text
-//! open data directory ─► threads ─► listeners ─► … ─► SIGTERM or SHUTDOWN ─► connections closed ─► checkpoint ─► journal closed
+//! admin port ─► open data directory ─► threads ─► listeners ─► … ─► SIGTERM or SHUTDOWN ─► connections closed ─► checkpoint ─► journal closed
 //! ```
 //!
 //! Deliberately not here: what a connection does (`connection.rs`), what settings mean (`config`).
@@ -15,7 +15,7 @@ use crate::feed::Bounds;
 use crate::host::ServerHost;
 use crate::listener;
 use crate::logging;
-use crate::metrics::MetricsSource;
+use crate::metrics::{MetricsSource, Opening};
 use crate::statistics::Statistics;
 use crate::users;
 use commands::Host;
@@ -39,6 +39,9 @@ use tokio::sync::Notify;
 const CHECKPOINT_BYTES: u64 = 256 << 20;
 /// How long connections get to finish the command in hand when the server stops.
 const DRAIN: Duration = Duration::from_millis(200);
+
+/// How long scripts that have written get to end when the server stops; others are stopped at once.
+const SCRIPTS_GRACE: Duration = Duration::from_secs(5);
 
 /// Everything connections share.
 pub struct Server {
@@ -169,13 +172,6 @@ pub fn serve(loaded: Loaded) -> Exit {
             return Exit::Usage;
         }
     };
-    let node = match open_node(&settings, memory_limit(&settings)) {
-        Ok(node) => Arc::new(node),
-        Err(error) => {
-            tracing::error!("{error}");
-            return exit_of(&error);
-        }
-    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -183,9 +179,32 @@ pub fn serve(loaded: Loaded) -> Exit {
             return Exit::Failed;
         }
     };
+    let opening = Arc::new(Opening::default());
+    let admin = runtime.block_on(async { listen_admin(&settings, &opening) });
+    let node = match open_node(&settings, memory_limit(&settings)) {
+        Ok(node) => Arc::new(node),
+        Err(error) => {
+            tracing::error!("{error}");
+            return exit_of(&error);
+        }
+    };
+    // Told only now: that another process has the directory says more than that it has the port, too.
+    if let Err(refused) = admin {
+        return address_refused(refused);
+    }
     let running = Arc::clone(&node).start();
-    let (exit, checkpoint) = runtime.block_on(serve_node(node, settings, users));
+    let Served { exit, checkpoint, scripts } =
+        runtime.block_on(serve_node(Arc::clone(&node), settings, users, &opening));
     runtime.shutdown_timeout(DRAIN);
+    if !have_ended(&scripts) {
+        tracing::warn!(
+            "a script that has written does not end: it is given up with all it did; there is no last checkpoint"
+        );
+        if let Err(error) = node.journal.sync() {
+            tracing::error!(%error, "the journal could not be synced");
+        }
+        return exit;
+    }
     match running.stop(checkpoint) {
         Ok(()) => exit,
         Err(error) => {
@@ -193,6 +212,19 @@ pub fn serve(loaded: Loaded) -> Exit {
             exit
         }
     }
+}
+
+/// Waits for scripts to end, no longer than they may take. What one holds, the node's threads would wait for in vain.
+fn have_ended(scripts: &Scripts) -> bool {
+    const LOOK_EVERY: Duration = Duration::from_millis(10);
+    let begun = Instant::now();
+    while !scripts.running().is_empty() {
+        if SCRIPTS_GRACE < begun.elapsed() {
+            return false;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    true
 }
 
 /// Opens the data directory that `settings` name.
@@ -268,18 +300,28 @@ fn exit_of_journal(error: &journal::Error) -> Exit {
     }
 }
 
-async fn serve_node(node: Arc<Node>, settings: Arc<Settings>, users: Users) -> (Exit, bool) {
+/// How serving ended.
+struct Served {
+    exit: Exit,
+    /// Whether there is to be a last checkpoint.
+    checkpoint: bool,
+    /// The scripts, of which some may still run.
+    scripts: Arc<Scripts>,
+}
+
+async fn serve_node(node: Arc<Node>, settings: Arc<Settings>, users: Users, opening: &Opening) -> Served {
     let statistics = Arc::new(Statistics::new(&settings));
     let clients = Arc::new(ClientRegistry::new());
     let shared = (Arc::clone(&node), Arc::clone(&settings), Arc::clone(&clients), Arc::clone(&statistics));
     let host = ServerHost::new(shared.0, shared.1, shared.2, shared.3, users);
+    let scripts = Arc::clone(&host.scripts);
     let refused = |name: &[u8], error: &commands::Error| {
         let (library, error) = (String::from_utf8_lossy(name), error.reply());
         tracing::warn!(%library, %error, "a library of functions cannot be loaded; it is kept");
     };
     if let Err(error) = commands::libraries::open(&node.keyspace, &node.journal, &host, refused) {
         tracing::error!(%error, "the libraries of functions cannot be read");
-        return (Exit::DataCorrupt, false);
+        return Served { exit: Exit::DataCorrupt, checkpoint: false, scripts };
     }
     let server = Arc::new(Server {
         node,
@@ -294,13 +336,16 @@ async fn serve_node(node: Arc<Node>, settings: Arc<Settings>, users: Users) -> (
     });
     follow_settings(&server);
     serve_what_ends(&server);
-    if let Err(exit) = listen(&server).await {
-        return (exit, true);
+    if let Err(refused) = listener::listen(&server, server.settings.port()) {
+        return Served { exit: address_refused(refused), checkpoint: true, scripts };
     }
+    tokio::spawn(listener::sweep(Arc::clone(&server)));
+    opening.done(Arc::new(crate::host::NodeMetrics::new(&server)));
     let exit = wait_for_stop(&server).await;
+    server.scripts().stop();
     server.clients.close_all();
     let checkpoint = server.stop_checkpoint.lock().unwrap_or(true);
-    (exit, checkpoint)
+    Served { exit, checkpoint, scripts }
 }
 
 /// Has those served who wait for a key that the node removes by itself.
@@ -317,22 +362,18 @@ fn serve_what_ends(server: &Arc<Server>) {
     });
 }
 
-async fn listen(server: &Arc<Server>) -> Result<(), Exit> {
-    let refused = |(address, error): (SocketAddr, std::io::Error)| {
-        tracing::error!(%address, %error, "cannot listen; is another server running there?");
-        Exit::AddressUnavailable
-    };
-    let settings = &server.settings;
+fn address_refused((address, error): (SocketAddr, std::io::Error)) -> Exit {
+    tracing::error!(%address, %error, "cannot listen; is another server running there?");
+    Exit::AddressUnavailable
+}
+
+/// Serves the admin port, from before the directory is opened: who watches the process sees that it lives.
+fn listen_admin(settings: &Settings, opening: &Arc<Opening>) -> Result<(), (SocketAddr, std::io::Error)> {
     if settings.admin_port() != 0 {
-        let source: Arc<dyn MetricsSource> = Arc::new(crate::host::NodeMetrics::new(server));
-        let listeners = admin::bind(&settings.admin_addresses(), settings.admin_port()).await.map_err(refused)?;
-        for listener in listeners {
-            tokio::spawn(admin::serve(listener, Arc::clone(&source)));
+        for listener in admin::bind(&settings.admin_addresses(), settings.admin_port())? {
+            tokio::spawn(admin::serve(listener, Arc::clone(opening) as Arc<dyn MetricsSource>));
         }
     }
-    listener::listen(server, settings.port()).map_err(refused)?;
-    let sweeper = Arc::clone(server);
-    tokio::spawn(async move { listener::sweep(sweeper).await });
     Ok(())
 }
 

@@ -21,7 +21,6 @@ use commands::Flags;
 use commands::host::LogKind;
 use commands::run::Resolved;
 use commands::table;
-use commands::within::Origin;
 use keyspace::Lookups;
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -220,6 +219,13 @@ pub struct Timer {
     started_ns: u64,
 }
 
+impl Timer {
+    /// Nanoseconds from this one to a later one.
+    pub fn until(self, later: Timer) -> u64 {
+        later.started_ns.saturating_sub(self.started_ns)
+    }
+}
+
 /// A command that has run, for [`Statistics::finish`].
 pub struct Finished<'a> {
     /// Its row.
@@ -232,8 +238,8 @@ pub struct Finished<'a> {
     pub reply: &'a [u8],
     /// Whether that is an error.
     pub is_error: bool,
-    /// Who had it run.
-    pub origin: Origin,
+    /// Whether it waits for a key: its client counts it, and the logs hear of it, when it has ended.
+    pub waits: bool,
 }
 
 /// See the module's text.
@@ -324,7 +330,11 @@ impl Statistics {
     pub fn finish(&self, timer: Timer, finished: &Finished<'_>) -> Timer {
         let now_ns = clients::monotonic_ns();
         let duration_ns = now_ns.saturating_sub(timer.started_ns);
-        finished.client.end_command(now_ns);
+        if finished.waits {
+            finished.client.wait_in_command(now_ns);
+        } else {
+            finished.client.end_command(now_ns);
+        }
         let (shard, writer) = self.shard();
         let command = shard.command(finished.resolved.number());
         if finished.is_error && self.finish_error(command, writer, finished.reply) {
@@ -371,10 +381,17 @@ impl Statistics {
         *errors.entry(if is_known { code } else { ERROR_CODES_OVERFLOW.to_owned() }).or_default() += 1;
     }
 
+    /// A command that waited has ended; it had run for `ran_ns` before it began to.
+    #[cold]
+    pub fn finish_waiting(&self, ran_ns: u64, finished: &Finished<'_>) {
+        finished.client.end_command(clients::monotonic_ns());
+        self.finish_logs(ran_ns, finished);
+    }
+
     #[inline]
     fn finish_logs(&self, duration_ns: u64, finished: &Finished<'_>) {
-        // EXEC is as long as what it runs, which is logged by itself; a script is logged whole.
-        if finished.resolved.spec.flags.has(Flags::SKIP_LOGS) || finished.origin == Origin::Script {
+        // EXEC is as long as what it runs, which is logged by itself.
+        if finished.resolved.spec.flags.has(Flags::SKIP_LOGS) || finished.waits {
             return;
         }
         let duration_us = duration_ns / 1000;
@@ -511,10 +528,8 @@ mod tests {
                 let timer = self.statistics.timer();
                 let (client, reply) = (&*self.client, reply.as_bytes());
                 let is_error = reply.starts_with(b"-");
-                self.statistics.finish(
-                    timer,
-                    &Finished { resolved: &resolved, args, client, reply, is_error, origin: Origin::Client },
-                );
+                self.statistics
+                    .finish(timer, &Finished { resolved: &resolved, args, client, reply, is_error, waits: false });
             });
         }
 
@@ -599,8 +614,17 @@ mod tests {
         bed.run("echo hello", "$5\r\nhello\r\n");
         bed.run("echo hell", "$4\r\nhell\r\n");
         assert_eq!(counts(), [2, 1, 1]);
+        with_args("blpop list 0", |args| {
+            let resolved = resolve(args).expect("a command there is");
+            let waits =
+                Finished { resolved: &resolved, args, client: &bed.client, reply: b"", is_error: false, waits: true };
+            bed.statistics.finish(bed.statistics.timer(), &waits);
+            assert_eq!(counts(), [2, 1, 1], "it is not done yet");
+            bed.statistics.finish_waiting(1_000, &Finished { waits: false, ..waits });
+        });
+        assert_eq!(counts(), [3, 2, 1]);
         set("slowlog-log-slower-than", "-1");
         bed.run("ping", "+PONG\r\n");
-        assert_eq!(counts(), [2, 1, 1]);
+        assert_eq!(counts(), [3, 2, 1]);
     }
 }

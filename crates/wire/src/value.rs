@@ -172,14 +172,6 @@ impl Value {
             _ => None,
         }
     }
-
-    /// The message of an error of either kind.
-    pub fn as_error(&self) -> Option<&[u8]> {
-        match self {
-            Value::Error(message) | Value::BulkError(message) => Some(message),
-            _ => None,
-        }
-    }
 }
 
 fn encode_all<'a>(values: &[Value], reply: &mut Reply<'a>, header: fn(&mut Reply<'a>, usize)) {

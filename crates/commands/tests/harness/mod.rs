@@ -57,6 +57,11 @@ pub struct Answer {
 impl Node {
     /// An empty node at [`START_MS`].
     pub fn new() -> Node {
+        Node::with_partitions(PARTITION_COUNT)
+    }
+
+    /// As [`Node::new`], with more or fewer partitions.
+    pub fn with_partitions(partition_count: u16) -> Node {
         let clock = Arc::new(SimClock::new());
         clock.advance_ms(START_MS);
         let options = Options {
@@ -70,7 +75,7 @@ impl Node {
         let disk = Arc::new(SimDisk::new());
         let (journal, _) = Journal::open(disk, options, None, &mut nothing).expect("an empty disk opens");
         let host = TestHost::new(clock.clone());
-        let (keyspace, told) = (Keyspace::new(PARTITION_COUNT), host.log.clone());
+        let (keyspace, told) = (Keyspace::new(partition_count), host.log.clone());
         keyspace.set_listener(told.clone());
         Node { keyspace, journal, clock, host, told, scratch: Scratch::default() }
     }
@@ -179,7 +184,7 @@ impl Node {
             let begin = Begin { db: DbId(0), now, clock, no_touch: false };
             let mut spare = Vec::new();
             let mut tx = Tx::begin(&self.keyspace, &self.journal, &[id], begin, &mut spare);
-            tx.remove_ended(ENDED_KEYS_MAX);
+            tx.remove_ended(ENDED_KEYS_MAX, 1 << 20);
             self.scratch.ready.extend(tx.commit(&mut self.scratch.garbage).ready);
         }
         self.serve_waiters(&moment);
@@ -207,7 +212,7 @@ impl Node {
     /// As [`Node::replayed`], with what each record says of itself bent: for tests of the tests.
     pub fn replayed_bent(&self, bend: impl Fn(Stamp) -> Stamp) -> Node {
         self.journal.write_through(self.journal.tail()).expect("the simulated disk takes it");
-        let keyspace = Keyspace::new(PARTITION_COUNT);
+        let keyspace = Keyspace::new(self.keyspace.partition_count());
         for segment in self.journal.segments() {
             let mut replay = |at: Position, record: &Record<'_>| {
                 replay_record(&keyspace, at, record, &bend);

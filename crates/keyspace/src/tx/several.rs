@@ -82,13 +82,8 @@ impl<'a> Tx<'a> {
         self.position_of(self.keyspace.partition_of(key)).is_ok()
     }
 
-    /// Locks the partition of `key` as well. Returns false when that would mean to wait for somebody who may be
-    /// waiting for this transaction.
-    pub fn lock_also(&mut self, key: &[u8]) -> bool {
-        self.lock_partition_also(self.keyspace.partition_of(key))
-    }
-
-    /// As [`Tx::lock_also`], for a partition.
+    /// Locks a partition as well. Returns false when that would mean to wait for somebody who may be waiting for this
+    /// transaction.
     pub fn lock_partition_also(&mut self, id: PartitionId) -> bool {
         let Err(index) = self.position_of(id) else { return true };
         let guard = if index == self.parts.len() { Some(self.keyspace.lock(id)) } else { self.keyspace.try_lock(id) };

@@ -19,6 +19,11 @@ pub enum Kind {
         /// Largest allowed.
         max: i64,
     },
+    /// 1, 2, 4, 8 …, up to a bound.
+    PowerOfTwo {
+        /// Largest allowed.
+        max: i64,
+    },
     /// A byte count, `1gb` or plain digits, bounds included.
     Bytes {
         /// Smallest allowed.
@@ -95,6 +100,7 @@ impl Kind {
             Kind::Integer { min, max } => {
                 bounded(parse_integer(text), *min, *max, "couldn't be parsed into an integer")
             }
+            Kind::PowerOfTwo { max } => parse_power_of_two(text, *max),
             Kind::Bytes { min, max } => bounded(parse_signed_bytes(text), *min, *max, "must be a memory value"),
             Kind::BytesOrPercent => parse_bytes_or_percent(text),
             Kind::Choice(choices) => parse_choice(text, choices, spelling),
@@ -151,6 +157,14 @@ fn bounded(number: Option<i64>, min: i64, max: i64, refusal: &str) -> Result<Val
     Ok(Value { text: number.to_string(), number })
 }
 
+fn parse_power_of_two(text: &str, max: i64) -> Result<Value, String> {
+    let value = bounded(parse_integer(text), 1, max, "couldn't be parsed into an integer")?;
+    if value.number & (value.number - 1) != 0 {
+        return Err("argument must be a power of two".to_owned());
+    }
+    Ok(value)
+}
+
 fn parse_bytes_or_percent(text: &str) -> Result<Value, String> {
     const PERCENT_MAX: i64 = 100;
     let percent = text.strip_suffix('%').and_then(parse_integer).filter(|percent| 0 <= *percent);
@@ -198,6 +212,20 @@ mod tests {
             assert_eq!(number(&kind, text), Err("argument couldn't be parsed into an integer".to_owned()), "{text:?}");
         }
         assert_eq!(number(&kind, "11"), Err("argument must be between -1 and 10 inclusive".to_owned()));
+    }
+
+    #[test]
+    fn a_power_of_two_is_no_other_number() {
+        let kind = Kind::PowerOfTwo { max: 1024 };
+        for power in 0..=10 {
+            assert_eq!(number(&kind, &(1 << power).to_string()), Ok(1 << power));
+        }
+        for text in ["3", "100", "1023"] {
+            assert_eq!(number(&kind, text), Err("argument must be a power of two".to_owned()), "{text}");
+        }
+        for text in ["0", "-2", "2048"] {
+            assert_eq!(number(&kind, text), Err("argument must be between 1 and 1024 inclusive".to_owned()), "{text}");
+        }
     }
 
     #[test]

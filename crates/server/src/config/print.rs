@@ -88,6 +88,7 @@ pub fn values_of(row: &Setting) -> String {
     match &row.kind {
         Kind::Flag => "yes or no".to_owned(),
         Kind::Integer { min, max } if *min < 0 => format!("integer from {min}{}", upper_bound(*max)),
+        Kind::PowerOfTwo { max } => format!("power of two up to {max}"),
         Kind::Integer { min, max } => format!("integer {}", span(*min, *max, |number| number.to_string())),
         Kind::Bytes { min, max } => format!("bytes {}", span(*min, *max, format_bytes)),
         Kind::BytesOrPercent => "bytes or percent".to_owned(),

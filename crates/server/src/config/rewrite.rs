@@ -104,7 +104,7 @@ pub(super) fn toml_line(id: SettingId, value: &Value) -> String {
 pub(super) fn toml_value(id: SettingId, value: &Value) -> String {
     match id.row().kind {
         Kind::Flag => (value.number == 1).to_string(),
-        Kind::Integer { .. } => value.text.clone(),
+        Kind::Integer { .. } | Kind::PowerOfTwo { .. } => value.text.clone(),
         Kind::Lines(_) => toml::Value::from(value.text.lines().collect::<Vec<_>>()).to_string(),
         _ => toml::Value::String(id.row().kind.for_people(value)).to_string(),
     }

@@ -173,7 +173,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "partitions",
         also: &[],
-        kind: Kind::Integer { min: 1, max: base::ids::PARTITION_COUNT_MAX as i64 },
+        kind: Kind::PowerOfTwo { max: base::ids::PARTITION_COUNT_MAX as i64 },
         default: "64",
         reload: Start,
         effect: Real,
