@@ -8,7 +8,7 @@ use crate::command_docs::docs;
 use crate::error::Error;
 use crate::help::HELP;
 use crate::server::ROW;
-use crate::spec::{Arity, Keys, Spec};
+use crate::spec::{Arity, Flags, Keys, Spec};
 use crate::table;
 use crate::touches::{KeyUse, KeyUses};
 use base::glob::{Case, glob_matches};
@@ -281,7 +281,8 @@ fn keys_of(args: &Args<'_>) -> Result<Vec<(usize, KeyUse)>, Error> {
     }
     let mut keys = Vec::new();
     spec.each_key_use(args, |position, key_use| keys.push((position, key_use)));
-    if keys.is_empty() {
+    // A script may well have no key.
+    if keys.is_empty() && !spec.flags.has(Flags::RUNS_OTHERS) {
         return Err(Error::text("ERR Invalid arguments specified for command"));
     }
     Ok(keys)

@@ -53,6 +53,16 @@ pub static COMMANDS: &[Spec] = &[
         handler: bgsave,
         ..ROW
     },
+    Spec {
+        name: "cluster",
+        arity: Arity::AtLeast(2),
+        flags: Flags::STALE,
+        since: "3.0.0",
+        summary: "Is refused as by a Redis server that is not part of a cluster.",
+        syntax: "operation [arg [arg ...]]",
+        handler: cluster,
+        ..ROW
+    },
     crate::command::COMMAND,
     crate::command_log::COMMANDLOG,
     crate::config::CONFIG,
@@ -194,6 +204,11 @@ fn role(call: &mut Call<'_>) -> Result<Flow, Error> {
 
 fn save(_call: &mut Call<'_>) -> Result<Flow, Error> {
     Ok(Flow::Await(Await::Checkpoint))
+}
+
+/// Clients tell by this text that they speak to one node, and rules of users may name the command.
+fn cluster(_call: &mut Call<'_>) -> Result<Flow, Error> {
+    Err(Error::text("ERR This instance has cluster support disabled"))
 }
 
 fn bgsave(call: &mut Call<'_>) -> Result<Flow, Error> {
