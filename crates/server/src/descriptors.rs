@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn more_clients_than_the_system_allows_are_refused_and_the_limit_stays() {
-        let settings = Settings::defaults();
+        let settings = crate::config::load(crate::config::Inputs::default()).unwrap().settings;
         follow(&settings);
         let before = settings.clients_max();
         let refused = settings.set(&[("maxclients", u32::MAX.to_string())]).expect_err("nobody has so many");
