@@ -99,12 +99,13 @@ fn a_checkpoint_of_a_later_release_is_refused_as_such_and_never_removed() {
     let mut content = run(&["SET a 1"]);
     let path = checkpoint_path(PartitionId(1));
     let bytes = content.get_mut(&path).expect("it is there");
-    bytes[8] = 2;
+    bytes[8] += 1;
+    let later = u32::from(bytes[8]);
     let crc = crc32c(&bytes[..CRC_AT]);
     bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
     for refused in [open(&content).err(), check(&content).err(), repair(&content).err()] {
-        let Some(OpenError::Format { file, format: 2 }) = refused else { panic!("{refused:?}") };
-        assert_eq!(file, path);
+        let Some(OpenError::Format { file, format }) = refused else { panic!("{refused:?}") };
+        assert_eq!((file, format), (path.clone(), later));
     }
 }
 
