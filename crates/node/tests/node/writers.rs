@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const WRITER_COUNT: usize = 3;
 /// Commands of each writer.
-const COMMAND_COUNT: usize = 4_000;
+const COMMAND_COUNT: usize = 1_500;
 /// Keys of each writer: enough that a partition is not written out under one lock.
 const KEY_COUNT: usize = 700;
 /// Moments of a crash looked at in each run.
