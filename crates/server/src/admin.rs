@@ -49,7 +49,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "larder\n\n/metrics       numbers for Prometheus\n/health/live   is the process alive\n\
                      /health/ready  are commands served\n";
 
-/// Listens on every address, as [`listener::bind_each`] does.
+/// Listens on every address, as the doors of RESP do.
 ///
 /// # Errors
 /// With the address that could not be had; nothing is listened on then.
