@@ -7,7 +7,7 @@
 //! 255 crc64:u64          little-endian, over everything before; 0 is "not computed"
 //! ```
 //! Of the file no more is in memory than a buffer and the value at hand. That is first measured and copied as it
-//! lies (`extent.rs`), then decoded as a payload of DUMP is, by whoever wants it: [`Value::object`].
+//! lies (`extent.rs`), then decoded as a payload of DUMP is, by whoever wants it: [`Encoded::object`].
 //!
 //! Deliberately not here: where the bytes come from, what has expired, what becomes of a key.
 //!
