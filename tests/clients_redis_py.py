@@ -201,6 +201,11 @@ def transactions(r):
         except redis.ResponseError as refusal:
             expect("value is not an integer" in str(refusal), True)
     expect(r.get("after"), "1")
+    with r.pipeline(transaction=True) as pipeline:
+        # Each of these looks at partitions, one of which this transaction holds.
+        pipeline.set("a", 1).config_set("maxmemory", "1gb").info().memory_stats().config_resetstat()
+        expect([type(reply).__name__ for reply in pipeline.config_set("maxmemory", 0).execute()],
+               ["bool", "bool", "dict", "dict", "bool", "bool"])
     with r.pipeline() as pipeline:
         pipeline.watch("a")
         r.set("a", 10)

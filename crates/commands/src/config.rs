@@ -6,7 +6,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::help::{HELP, help};
 use crate::server::{ADMIN, ROW};
-use crate::spec::{Arity, Spec};
+use crate::spec::{Arity, Scope, Spec};
 
 /// The row of CONFIG.
 pub const CONFIG: Spec = Spec {
@@ -33,6 +33,7 @@ pub const CONFIG: Spec = Spec {
         Spec {
             name: "resetstat",
             arity: Arity::Exactly(2),
+            scope: Scope::Each,
             flags: ADMIN,
             since: "2.0.0",
             summary: "Starts the counters of INFO anew.",
@@ -92,7 +93,7 @@ fn rewrite(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 fn resetstat(call: &mut Call<'_>) -> Result<Flow, Error> {
-    call.host.reset_statistics();
+    call.host.reset_statistics(&call.tx.figures());
     call.reply.ok();
     Ok(Flow::Done)
 }

@@ -8,6 +8,7 @@ use crate::script_cache::Scripts;
 use crate::session::Session;
 use crate::tracking::{Tracking, TrackingView};
 use base::{DbId, TimeMs};
+use keyspace::figures::Figures;
 use std::sync::Arc;
 use wire::reply::Protocol;
 
@@ -44,10 +45,10 @@ pub trait Host: Send + Sync {
     fn rewrite_settings(&self) -> Result<(), String>;
 
     /// Resets the counters that INFO shows (CONFIG RESETSTAT).
-    fn reset_statistics(&self);
+    fn reset_statistics(&self, figures: &Figures);
 
     /// Appends INFO's sections to `out`; an empty list means the default ones.
-    fn info(&self, sections: &[&[u8]], out: &mut Vec<u8>);
+    fn info(&self, sections: &[&[u8]], figures: &Figures, out: &mut Vec<u8>);
 
     /// The scripts.
     fn scripts(&self) -> &Arc<Scripts>;
@@ -80,7 +81,7 @@ pub trait Host: Send + Sync {
     fn last_checkpoint(&self) -> TimeMs;
 
     /// What takes memory.
-    fn memory(&self) -> Memory;
+    fn memory(&self, figures: &Figures) -> Memory;
 
     /// Whether keys that have ended are removed on time or only treated as absent (DEBUG SET-ACTIVE-EXPIRE).
     fn set_expiry(&self, enabled: bool);

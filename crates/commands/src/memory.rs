@@ -30,6 +30,7 @@ pub const MEMORY: Spec = Spec {
         Spec {
             name: "doctor",
             arity: Arity::Exactly(2),
+            scope: Scope::Each,
             since: "4.0.0",
             summary: "Says what is remarkable about memory.",
             handler: doctor,
@@ -55,6 +56,7 @@ pub const MEMORY: Spec = Spec {
         Spec {
             name: "stats",
             arity: Arity::Exactly(2),
+            scope: Scope::Each,
             since: "4.0.0",
             complexity: "O(N) where N is the number of partitions",
             summary: "Returns what takes memory.",
@@ -108,7 +110,7 @@ fn malloc_stats(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 fn stats(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let memory = call.host.memory();
+    let memory = call.host.memory(&call.tx.figures());
     let reply = &mut call.reply;
     let percent = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
     let integers = [
@@ -155,7 +157,7 @@ fn stats(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 fn doctor(call: &mut Call<'_>) -> Result<Flow, Error> {
-    call.reply.verbatim(*b"txt", diagnosis(&call.host.memory()).as_bytes());
+    call.reply.verbatim(*b"txt", diagnosis(&call.host.memory(&call.tx.figures())).as_bytes());
     Ok(Flow::Done)
 }
 

@@ -70,6 +70,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "info",
         arity: Arity::AtLeast(1),
+        scope: Scope::Each,
         flags: ROW.flags.and(Flags::DANGEROUS),
         summary: "Returns figures about the server.",
         syntax: "[section [section ...]]",
@@ -174,7 +175,7 @@ fn time(call: &mut Call<'_>) -> Result<Flow, Error> {
 fn info(call: &mut Call<'_>) -> Result<Flow, Error> {
     let sections: Vec<&[u8]> = call.args.skip(1).iter().collect();
     let mut text = Vec::new();
-    call.host.info(&sections, &mut text);
+    call.host.info(&sections, &call.tx.figures(), &mut text);
     call.reply.verbatim(*b"txt", &text);
     Ok(Flow::Done)
 }

@@ -9,6 +9,7 @@ pub mod digest;
 pub mod effect;
 pub mod entry;
 pub mod events;
+pub mod figures;
 pub mod hash;
 pub mod hasher;
 pub mod index;

@@ -328,6 +328,13 @@ impl<'a> Tx<'a> {
         self.parts.iter().map(|part| &*part.guard).find(|partition| partition.id() == id)
     }
 
+    /// All partitions, if they are locked; `None` if none is.
+    pub(crate) fn all_locked(&self) -> Option<impl Iterator<Item = &Partition>> {
+        let locked_all = self.parts.len() == usize::from(self.keyspace.partition_count());
+        assert!(locked_all || self.parts.is_empty(), "all or none are locked, or this could lock one twice");
+        locked_all.then(|| self.parts.iter().map(|part| &*part.guard))
+    }
+
     /// Looks at every partition, one after the other: those locked already as they are, the others each under
     /// its own lock for as long as `look` takes. Ends early when `look` breaks.
     pub fn each_partition<B>(
@@ -335,8 +342,7 @@ impl<'a> Tx<'a> {
         start: PartitionId,
         mut look: impl FnMut(&Partition, u8) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let locked_all = self.parts.len() == usize::from(self.keyspace.partition_count());
-        assert!(locked_all || self.parts.is_empty(), "all or none are locked, or this could lock one twice");
+        let locked_all = self.all_locked().is_some();
         for id in self.keyspace.ids().skip(start.index()) {
             if locked_all {
                 let partition = &self.parts[id.index()].guard;

@@ -13,7 +13,7 @@
 
 use crate::node::Node;
 use crate::open::{CHECKPOINT_DIR, checkpoint_path, draft_path, live_segments};
-use base::{PartitionId, TimeMs};
+use base::{PartitionId, TimeMs, Version};
 use env::File;
 use journal::{Position, SegmentId};
 use keyspace::PHYSICAL_DB_COUNT;
@@ -193,13 +193,12 @@ impl Node {
         self.checkpoints.failed.load(Ordering::Acquire)
     }
 
-    /// Batches that the last checkpoint may lack, one that spans partitions counted in each. Cost: a lock per
-    /// partition.
-    pub fn batches_since_checkpoint(&self) -> u64 {
+    /// Batches that the last checkpoint may lack, one that spans partitions counted in each. `now`: the versions of the
+    /// partitions.
+    pub fn batches_since_checkpoint(&self, now: &[Version]) -> u64 {
         let version = |header: &Option<Header>| header.as_ref().map_or(0, |header| header.start_version.0);
         let checkpointed: Vec<u64> = self.checkpoints.state.lock().headers.iter().map(version).collect();
-        let now = self.keyspace.ids().map(|id| self.keyspace.lock(id).version().0);
-        now.zip(checkpointed).map(|(now, checkpointed)| now - checkpointed).sum()
+        now.iter().zip(checkpointed).map(|(now, checkpointed)| now.0.saturating_sub(checkpointed)).sum()
     }
 
     /// Journal bytes that call for the next checkpoints.

@@ -151,10 +151,16 @@ fn score(policy: MemoryPolicy, entry: &EntryRef<'_>, clock: &AccessClock, random
 }
 
 impl Node {
-    /// Changes the memory limit.
+    /// Changes the memory limit. Whether it is passed is judged anew by what is used now; where a partition is held, and
+    /// be it by the caller (CONFIG SET in a MULTI), by what was last measured.
     pub fn set_memory_limit(&self, limit: MemoryLimit) {
         self.memory.set(limit);
-        self.measure_memory();
+        let used: Option<u64> = self
+            .keyspace
+            .ids()
+            .map(|id| self.keyspace.try_lock(id).map(|partition| partition.used_bytes() as u64))
+            .sum();
+        self.note_used_bytes(used.unwrap_or_else(|| self.memory_used_bytes().0));
     }
 
     /// The memory limit in force. While data is imported nothing is evicted: the source says what goes.
@@ -178,6 +184,12 @@ impl Node {
     /// Measures what keys, values and tables take. Cost: a lock per partition.
     pub fn measure_memory(&self) -> u64 {
         let used: u64 = self.keyspace.ids().map(|id| self.keyspace.lock(id).used_bytes() as u64).sum();
+        self.note_used_bytes(used);
+        used
+    }
+
+    /// Keeps what was measured, and judges by it whether writes are refused or slowed.
+    pub fn note_used_bytes(&self, used: u64) {
         self.memory.used_bytes.store(used, Ordering::Relaxed);
         self.memory.peak_bytes.fetch_max(used, Ordering::Relaxed);
         let limit = self.memory_limit();
@@ -185,7 +197,6 @@ impl Node {
         self.memory.refusing.store(is_over && limit.policy == MemoryPolicy::NoEviction, Ordering::Relaxed);
         let is_crowded = is_over && limit.bytes_max + limit.bytes_max / 10 < used;
         self.memory.crowded.store(is_crowded && limit.policy != MemoryPolicy::NoEviction, Ordering::Relaxed);
-        used
     }
 
     /// One look at the limit. Returns how long until the next.

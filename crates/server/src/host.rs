@@ -9,7 +9,7 @@ use crate::info;
 use crate::process;
 use crate::statistics::Statistics;
 use crate::users;
-use base::{DB_COUNT, DbId, TimeMs};
+use base::{DbId, TimeMs};
 use commands::acl::Users;
 use commands::channels::{Channels, Receiver};
 use commands::host::{
@@ -18,6 +18,7 @@ use commands::host::{
 use commands::tracking::Tracking;
 use commands::{Scripts, Surroundings};
 use env::{Entropy, RealEntropy};
+use keyspace::figures::Figures;
 use node::Node;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -26,19 +27,6 @@ use std::time::Duration;
 use tokio::runtime::RuntimeFlavor;
 
 pub use crate::node_metrics::NodeMetrics;
-
-/// Keys of one database. Those that have ended are not counted, removed or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DbFigures {
-    /// How many there are.
-    pub key_count: u64,
-    /// How many of them will end.
-    pub expiring_count: u64,
-    /// How many of them are hashes with fields that will end.
-    pub expiring_fields_count: u64,
-    /// Bytes of its tables.
-    pub table_bytes: u64,
-}
 
 /// What the node has counted, for subtracting after a reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +67,7 @@ impl ServerHost {
     ) -> Self {
         let run_id = format!("{:016x}{:016x}{:08x}", node.random(), node.random(), node.random() as u32);
         // Opening the data directory counts what ended while the journal is replayed: that is not this run's.
-        let baseline = Mutex::new(node_counts(&node));
+        let baseline = Mutex::new(node_counts(&node, &node.keyspace.figures(node.moment().now)));
         let scripts = Arc::new(Scripts::default());
         scripts.surround(Box::new(Process { node: Arc::clone(&node), settings: Arc::clone(&settings) }));
         let users = Arc::new(users);
@@ -103,14 +91,9 @@ impl ServerHost {
         }
     }
 
-    /// What each database holds. Cost: a lock per partition.
-    pub fn dbs(&self) -> [DbFigures; DB_COUNT] {
-        dbs(&self.node)
-    }
-
-    /// What the node has counted since the last reset. Cost: a lock per partition.
-    pub fn node_counts(&self) -> NodeCounts {
-        let (now, before) = (node_counts(&self.node), *self.baseline.lock());
+    /// What the node has counted since the last reset.
+    pub fn node_counts(&self, figures: &Figures) -> NodeCounts {
+        let (now, before) = (node_counts(&self.node, figures), *self.baseline.lock());
         NodeCounts {
             expired_keys: now.expired_keys - before.expired_keys,
             expired_fields: now.expired_fields - before.expired_fields,
@@ -152,38 +135,15 @@ impl Surroundings for Process {
 }
 
 /// What `node` has ever counted.
-fn node_counts(node: &Node) -> NodeCounts {
-    let ended = node.keyspace.ids().map(|id| node.keyspace.lock(id).ended_counts());
-    let (expired_keys, expired_fields) =
-        ended.fold((0, 0), |(keys, fields), ended| (keys + ended.key_count, fields + ended.field_count));
+fn node_counts(node: &Node, figures: &Figures) -> NodeCounts {
     let counters = &node.counters;
     NodeCounts {
-        expired_keys,
-        expired_fields,
+        expired_keys: figures.ended.key_count,
+        expired_fields: figures.ended.field_count,
         evicted: counters.evicted.load(Ordering::Relaxed),
         spilled: counters.spilled.load(Ordering::Relaxed),
         fetched: counters.fetched.load(Ordering::Relaxed),
     }
-}
-
-/// What each database of `node` holds. Cost: a lock per partition.
-pub fn dbs(node: &Node) -> [DbFigures; DB_COUNT] {
-    let mut dbs = [DbFigures::default(); DB_COUNT];
-    let now = node.moment().now;
-    for id in node.keyspace.ids() {
-        let partition = node.keyspace.lock(id);
-        for (number, figures) in dbs.iter_mut().enumerate() {
-            let db = partition.physical(DbId(number as u8));
-            let index = partition.index(db);
-            let key_count = partition.key_count(db, now);
-            let ended_count = index.len() - key_count;
-            figures.key_count += key_count as u64;
-            figures.expiring_count += (index.expiring_count() - ended_count) as u64;
-            figures.expiring_fields_count += partition.expiring_fields_count(db) as u64;
-            figures.table_bytes += index.table_bytes() as u64;
-        }
-    }
-    dbs
 }
 
 impl Host for ServerHost {
@@ -256,15 +216,15 @@ impl Host for ServerHost {
         self.settings.rewrite().map_err(|refusal| refusal.to_string())
     }
 
-    fn reset_statistics(&self) {
-        *self.baseline.lock() = node_counts(&self.node);
+    fn reset_statistics(&self, figures: &Figures) {
+        *self.baseline.lock() = node_counts(&self.node, figures);
         self.statistics.reset();
         self.scripts.reset_statistics();
         self.users.reset_counts();
     }
 
-    fn info(&self, sections: &[&[u8]], out: &mut Vec<u8>) {
-        info::write(self, sections, out);
+    fn info(&self, sections: &[&[u8]], figures: &Figures, out: &mut Vec<u8>) {
+        info::write(self, sections, figures, out);
     }
 
     fn clients(&self) -> &dyn Clients {
@@ -299,18 +259,18 @@ impl Host for ServerHost {
         self.node.checkpoint_finished()
     }
 
-    fn memory(&self) -> Memory {
-        let dbs = self.dbs();
-        let used_bytes = self.node.measure_memory();
+    fn memory(&self, figures: &Figures) -> Memory {
+        let used_bytes = figures.used_bytes;
+        self.node.note_used_bytes(used_bytes);
         let (_, peak_bytes) = self.node.memory_used_bytes();
-        let filled = dbs.iter().enumerate().filter(|(_, figures)| 0 < figures.key_count);
+        let filled = figures.dbs.iter().enumerate().filter(|(_, figures)| 0 < figures.key_count);
         Memory {
             used_bytes,
             peak_bytes,
             process_bytes: process::resident_bytes(),
             clients_bytes: self.clients.totals().memory_bytes as u64,
             tables: filled.map(|(number, figures)| (DbId(number as u8), figures.table_bytes)).collect(),
-            key_count: dbs.iter().map(|figures| figures.key_count).sum(),
+            key_count: figures.key_count(),
             limit_bytes: self.settings.memory_bytes_max(),
         }
     }
@@ -346,6 +306,7 @@ mod tests {
     use crate::config::{Inputs, load};
     use crate::statistics::Finished;
     use commands::run::{Engine, Scratch, resolve, run};
+    use commands::spec::{Arity, Flags};
     use commands::{Session, table};
     use env::{RealClock, RealDisk};
     use node::{MemoryLimit, MemoryPolicy, Options};
@@ -397,7 +358,7 @@ mod tests {
 
     fn info(host: &ServerHost, section: &str) -> String {
         let mut out = Vec::new();
-        host.info(&[section.as_bytes()], &mut out);
+        host.info(&[section.as_bytes()], &host.node.keyspace.figures(host.node.moment().now), &mut out);
         String::from_utf8(out).expect("INFO is text")
     }
 
@@ -414,9 +375,35 @@ mod tests {
         assert!(info(&host, "stats").contains("keyspace_hits:1\r\nkeyspace_misses:1\r\n"));
         command(&host, &mut session, "config resetstat");
         assert!(info(&host, "stats").contains("keyspace_hits:0\r\nkeyspace_misses:0\r\n"));
-        let memory = host.memory();
+        let memory = host.memory(&host.node.keyspace.figures(host.node.moment().now));
         assert_eq!((memory.key_count, memory.tables.len()), (3, 2));
         assert!(memory.table_bytes() < memory.used_bytes);
+    }
+
+    /// A command that looked at a partition its own transaction holds would wait for itself.
+    #[test]
+    fn every_command_answers_in_a_transaction_that_holds_keys() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (host, mut session) = (host(dir.path()), Session::new(1, &Users::new(b"")));
+        for number in 0..table::number_count() {
+            let number = number as u16;
+            let spec = table::by_number(number);
+            let name = table::full_name(number).replace('|', " ");
+            let (Arity::Exactly(count) | Arity::AtLeast(count)) = spec.arity;
+            let filler = " k".repeat(usize::from(count).saturating_sub(name.split(' ').count()));
+            let is_queued = !spec.flags.has(Flags::UNQUEUED) && !spec.flags.has(Flags::NO_MULTI);
+            if !is_queued || !spec.subcommands.is_empty() || ["reset", "quit"].contains(&name.as_str()) {
+                continue;
+            }
+            for line in ["multi", "set k v", &format!("{name}{filler}"), "set other v", "exec"] {
+                command(&host, &mut session, line);
+            }
+            session = Session::new(1, &Users::new(b""));
+        }
+        for line in ["multi", "flushall", "set k v", "info", "exec"] {
+            let reply = command(&host, &mut session, line);
+            assert!(line != "exec" || reply.contains("db0:keys=1,"), "its own changes are counted: {reply}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use commands::connection::{REDIS_VERSION, SERVER_NAME, VERSION};
 use commands::host::{Host, Memory, PauseMode};
 use commands::libraries::Catalog;
 use commands::table;
+use keyspace::figures::Figures;
 use parking_lot::Mutex;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -57,12 +58,13 @@ impl Section {
 /// What several sections are made of.
 struct Facts<'h> {
     host: &'h ServerHost,
+    figures: &'h Figures,
     totals: Totals,
 }
 
 /// Appends the sections that are asked for.
-pub fn write(host: &ServerHost, asked: &[&[u8]], out: &mut Vec<u8>) {
-    let facts = Facts { host, totals: host.statistics.since_reset() };
+pub fn write(host: &ServerHost, asked: &[&[u8]], figures: &Figures, out: &mut Vec<u8>) {
+    let facts = Facts { host, figures, totals: host.statistics.since_reset() };
     let mut text = String::new();
     for section in SECTIONS.iter().filter(|section| section.is_wanted(asked)) {
         if !text.is_empty() {
@@ -129,9 +131,6 @@ fn server(facts: &Facts<'_>, out: &mut String) {
 
 fn clients(facts: &Facts<'_>, out: &mut String) {
     let (clients, pause) = (facts.host.clients.totals(), facts.host.clients.pause_now());
-    let keyspace = &facts.host.node.keyspace;
-    let waited = keyspace.ids().map(|id| keyspace.lock(id).waiting.key_counts());
-    let (waited_count, or_gone_count) = waited.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
     let now_ms = facts.host.wall_us() / 1000;
     let actions = pause.map_or("none", |pause| match pause.mode {
         PauseMode::Write => "write",
@@ -149,8 +148,8 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
         "watching_clients": clients.watching,
         "clients_in_timeout_table": 0,
         "total_watched_keys": clients.watched_count,
-        "total_blocking_keys": waited_count,
-        "total_blocking_keys_on_nokey": or_gone_count,
+        "total_blocking_keys": facts.figures.waited_key_count,
+        "total_blocking_keys_on_nokey": facts.figures.waited_or_gone_count,
         "paused_reason": if pause.is_some() { "client_pause" } else { "none" },
         "paused_actions": actions,
         "paused_timeout_milliseconds": pause.map_or(0, |pause| (pause.until.0 - now_ms).max(0)),
@@ -158,7 +157,7 @@ fn clients(facts: &Facts<'_>, out: &mut String) {
 }
 
 fn memory(facts: &Facts<'_>, out: &mut String) {
-    let memory = facts.host.memory();
+    let memory = facts.host.memory(facts.figures);
     let system_bytes = process::system_memory_bytes();
     let scripts = facts.host.scripts.figures();
     let libraries = |count: fn(&commands::libraries::Catalog) -> usize| facts.host.scripts.libraries().read(count);
@@ -216,7 +215,7 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
         "async_loading": 0,
         "current_save_keys_processed": 0,
         "current_save_keys_total": 0,
-        "rdb_changes_since_last_save": node.batches_since_checkpoint(),
+        "rdb_changes_since_last_save": node.batches_since_checkpoint(&facts.figures.versions),
         "rdb_bgsave_in_progress": flag(is_running),
         "rdb_last_save_time": node.checkpoint_finished().0 / 1000,
         "rdb_last_bgsave_status": status,
@@ -238,7 +237,7 @@ fn persistence(facts: &Facts<'_>, out: &mut String) {
 
 fn stats(facts: &Facts<'_>, out: &mut String) {
     let (host, totals) = (facts.host, &facts.totals);
-    let (clients, node) = (host.clients.totals(), host.node_counts());
+    let (clients, node) = (host.clients.totals(), host.node_counts(facts.figures));
     let tracking = host.clients.tracking().totals();
     let denied = host.users.counts();
     let now = Flow { commands: totals.calls(), received: clients.received_bytes, sent: clients.sent_bytes };
@@ -355,7 +354,7 @@ fn cluster(_facts: &Facts<'_>, out: &mut String) {
 }
 
 fn keyspace(facts: &Facts<'_>, out: &mut String) {
-    for (number, db) in facts.host.dbs().iter().enumerate().filter(|(_, db)| 0 < db.key_count) {
+    for (number, db) in facts.figures.dbs.iter().enumerate().filter(|(_, db)| 0 < db.key_count) {
         let (keys, expires, fields) = (db.key_count, db.expiring_count, db.expiring_fields_count);
         let _ = write!(out, "db{number}:keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items={fields}\r\n");
     }

@@ -5,7 +5,6 @@
 use crate::clients::ClientRegistry;
 use crate::config::Settings;
 use crate::distribution::{BUCKET_COUNT, bucket_end_ns};
-use crate::host;
 use crate::metrics::{Health, Histogram, Metric, MetricsSource, Readings};
 use crate::process;
 use crate::serve::Server;
@@ -13,6 +12,7 @@ use crate::statistics::{CommandTotals, Counter, Statistics};
 use commands::table;
 use journal::{SYNC_OCTAVES, SyncTimes};
 use keyspace::Partition;
+use keyspace::figures::DbFigures;
 use node::Node;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,8 +57,10 @@ impl NodeMetrics {
         }
     }
 
-    fn read_dbs(&self, readings: &mut Readings, value: impl Fn(&host::DbFigures) -> u64) {
-        for (number, figures) in host::dbs(&self.node).iter().enumerate().filter(|(_, db)| 0 < db.key_count) {
+    fn read_dbs(&self, readings: &mut Readings, value: impl Fn(&DbFigures) -> u64) {
+        for (number, figures) in
+            self.node.keyspace.figures(self.node.moment().now).dbs.iter().enumerate().filter(|(_, db)| 0 < db.key_count)
+        {
             readings.labelled(&number.to_string(), value(figures) as f64);
         }
     }

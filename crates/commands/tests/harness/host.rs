@@ -18,6 +18,7 @@ use commands::host::{
 use commands::session::Session;
 use commands::tracking::Tracking;
 use env::Clock;
+use keyspace::figures::Figures;
 use sim::SimClock;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -108,9 +109,9 @@ impl Host for TestHost {
         Err("ERR The server is running without a config file".to_owned())
     }
 
-    fn reset_statistics(&self) {}
+    fn reset_statistics(&self, _figures: &Figures) {}
 
-    fn info(&self, sections: &[&[u8]], out: &mut Vec<u8>) {
+    fn info(&self, sections: &[&[u8]], _figures: &Figures, out: &mut Vec<u8>) {
         for section in sections {
             out.extend_from_slice(b"# ");
             out.extend_from_slice(section);
@@ -150,7 +151,7 @@ impl Host for TestHost {
         TimeMs(0)
     }
 
-    fn memory(&self) -> Memory {
+    fn memory(&self, _figures: &Figures) -> Memory {
         Memory {
             used_bytes: 1000,
             peak_bytes: 2000,

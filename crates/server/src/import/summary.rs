@@ -127,7 +127,7 @@ impl Holdings {
 
 /// Keys in all databases of `node`, those that have ended and are still there not counted.
 pub(super) fn key_count(node: &Node) -> u64 {
-    crate::host::dbs(node).iter().map(|db| db.key_count).sum()
+    node.keyspace.figures(node.moment().now).key_count()
 }
 
 /// See the module's text.
