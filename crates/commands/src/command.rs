@@ -12,6 +12,7 @@ use crate::spec::{Arity, Flags, Keys, Spec};
 use crate::table;
 use crate::touches::{KeyUse, KeyUses};
 use base::glob::{Case, glob_matches};
+use base::number::parse_u64;
 use wire::args::Args;
 use wire::reply::Reply;
 
@@ -281,6 +282,11 @@ fn keys_of(args: &Args<'_>) -> Result<Vec<(usize, KeyUse)>, Error> {
     }
     let mut keys = Vec::new();
     spec.each_key_use(args, |position, key_use| keys.push((position, key_use)));
+    if let Keys::Counted { count_at, also, .. } = spec.keys
+        && args.nth(usize::from(count_at)).and_then(parse_u64) != Some((keys.len() - usize::from(also != 0)) as u64)
+    {
+        keys.clear();
+    }
     // A script may well have no key.
     if keys.is_empty() && !spec.flags.has(Flags::RUNS_OTHERS) {
         return Err(Error::text("ERR Invalid arguments specified for command"));

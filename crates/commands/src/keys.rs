@@ -157,7 +157,9 @@ fn exists(call: &mut Call<'_>) -> Result<Flow, Error> {
     count_keys(call, |call, key| call.tx.look_for(key).is_some())
 }
 
+/// Notes the use of keys even for a client in no-touch mode: it asks for nothing else.
 fn touch(call: &mut Call<'_>) -> Result<Flow, Error> {
+    call.tx.set_no_touch(false);
     count_keys(call, |call, key| call.tx.find(key).is_some())
 }
 

@@ -293,8 +293,8 @@ fn sort(call: &mut Call<'_>, access: Access) -> Result<Flow, Error> {
     let mut options = Options::parse(call, access)?;
     let is_ordered = matches!(options.by, Some(Pattern::Constant | Pattern::Element));
     let (mut elements, has_order) = elements(call, is_ordered && options.descending)?;
-    // What is stored must not depend on the form a set happens to have.
-    let orders_set = !has_order && options.target.is_some();
+    // What is stored, or given to a script or a transaction, must not depend on the form a set happens to have.
+    let orders_set = !has_order && (options.target.is_some() || !call.may_wait);
     if is_ordered && orders_set {
         (options.by, options.as_text) = (None, true);
     }

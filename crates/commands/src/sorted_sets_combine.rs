@@ -22,14 +22,14 @@ use std::collections::HashMap;
 
 const COMBINE: Spec = Spec {
     arity: Arity::AtLeast(3),
-    flags: Flags::READONLY,
+    flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
     keys: Keys::Counted { count_at: 1, also: 0, step: 1 },
     since: "6.2.0",
     ..READ
 };
 const STORE: Spec = Spec {
     arity: Arity::AtLeast(4),
-    flags: Flags::WRITE.and(Flags::DENYOOM),
+    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS),
     keys: Keys::Counted { count_at: 2, also: 1, step: 1 },
     since: "2.0.0",
     ..COMBINE

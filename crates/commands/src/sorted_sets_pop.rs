@@ -32,7 +32,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "zmpop",
         touches: Touches::keys(&[KeyUse::RW_ACCESS_DELETE]),
         arity: Arity::AtLeast(4),
-        flags: Flags::WRITE,
+        flags: Flags::WRITE.and(Flags::MOVABLEKEYS),
         keys: Keys::Counted { count_at: 1, also: 0, step: 1 },
         since: "7.0.0",
         summary: "Removes and returns members of the first of several sorted sets that is not empty.",

@@ -3,7 +3,7 @@
 //! Reads treat what has ended as absent, so this only gives memory back; it may be late, never wrong.
 //!
 //! Invariant: nothing is removed while the journal has no space for more. The room kept back then is for the deletes
-//! that clients ask for.
+//! that clients ask for. Nor while clients are paused (CLIENT PAUSE), for whom nothing is to change.
 
 use crate::node::Node;
 use base::DbId;
@@ -29,6 +29,9 @@ impl Node {
     pub fn expire_turn(&self) -> Duration {
         if !self.expiry_enabled.load(Ordering::Relaxed) || self.keyspace.keeps_ended() {
             return SLEEP_MAX;
+        }
+        if self.holds_still() {
+            return SLEEP_MIN;
         }
         let mut soonest: Option<i64> = None;
         let mut spare = Vec::new();

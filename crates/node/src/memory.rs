@@ -224,11 +224,11 @@ impl Node {
     }
 
     /// Gets memory from `used` bytes down to the limit if it can. Nothing is evicted while the journal has no space for
-    /// more: the room kept back then is for the deletes that clients ask for.
+    /// more: the room kept back then is for the deletes that clients ask for. Nor while clients are paused.
     fn relieve(&self, limit: &MemoryLimit, used: u64) {
         let excess = used - limit.bytes_max;
         if limit.policy != MemoryPolicy::Spill {
-            if self.journal.is_full() {
+            if self.journal.is_full() || self.holds_still() {
                 return;
             }
             self.relieve_by_samples(limit, excess);

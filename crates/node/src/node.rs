@@ -95,6 +95,7 @@ pub struct Node {
     reaper: Mutex<mpsc::Sender<Vec<Garbage>>>,
     graves: Mutex<Option<mpsc::Receiver<Vec<Garbage>>>>,
     serve: OnceLock<Serve>,
+    still: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
     _lock: DirLock,
 }
 
@@ -176,6 +177,7 @@ impl Node {
             reaper: Mutex::new(sender),
             graves: Mutex::new(Some(receiver)),
             serve: OnceLock::new(),
+            still: OnceLock::new(),
             clock,
             disk,
             _lock: lock,
@@ -252,6 +254,19 @@ impl Node {
     /// When called twice.
     pub fn set_serve(&self, serve: impl Fn(Vec<Ready>) + Send + Sync + 'static) {
         assert!(self.serve.set(Box::new(serve)).is_ok(), "one server serves a node");
+    }
+
+    /// Has `still` asked whether keys are to stay as they are: whether nothing is to end or to be evicted for now
+    /// (CLIENT PAUSE). It must be cheap.
+    ///
+    /// # Panics
+    /// When called twice.
+    pub fn set_still(&self, still: impl Fn() -> bool + Send + Sync + 'static) {
+        assert!(self.still.set(Box::new(still)).is_ok(), "one server serves a node");
+    }
+
+    pub(crate) fn holds_still(&self) -> bool {
+        self.still.get().is_some_and(|still| still())
     }
 
     pub(crate) fn let_serve(&self, ready: Vec<Ready>) {

@@ -154,6 +154,8 @@ unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
         let shared = &*ffi::lua_touserdata(state, ffi::lua_upvalueindex(1)).cast::<Shared>();
         let answer = ask(state, shared);
         let memory = ManuallyDrop::new(shared.replies.take());
+        // The arguments may have filled the stack to its limit.
+        ffi::lua_settop(state, 0);
         match answer {
             Answer::Replied => push_value(state, &mut Source::of(&memory.bytes)),
             Answer::Refused(was_counted) => push_error(state, &memory.bytes, was_counted),

@@ -348,8 +348,10 @@ async fn serve_node(node: Arc<Node>, settings: Arc<Settings>, users: Users, open
     Served { exit, checkpoint, scripts }
 }
 
-/// Has those served who wait for a key that the node removes by itself.
+/// Has those served who wait for a key that the node removes by itself, and has it remove none while clients are paused.
 fn serve_what_ends(server: &Arc<Server>) {
+    let clients = Arc::downgrade(&server.clients);
+    server.node.set_still(move || clients.upgrade().is_some_and(|clients| clients.pause_now().is_some()));
     let (weak, runtime) = (Arc::downgrade(server), tokio::runtime::Handle::current());
     server.node.set_serve(move |ready| {
         if let Some(server) = weak.upgrade() {

@@ -6,6 +6,7 @@ use journal::SyncMode;
 use node::{MemoryLimit, MemoryPolicy};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
 fn a_key_that_ends_or_is_evicted_is_handed_over_for_those_who_wait_for_it() {
@@ -31,4 +32,28 @@ fn a_key_that_ends_or_is_evicted_is_handed_over_for_those_who_wait_for_it() {
     rig.node.memory_turn();
     assert_eq!(rig.connection.line("EXISTS nobody's"), ":0\r\n");
     assert_eq!(*handed.lock(), [(DbId(3), b"evicted".to_vec())]);
+}
+
+#[test]
+fn nothing_is_removed_or_evicted_while_clients_are_paused() {
+    let mut rig = Rig::new(SyncMode::Os);
+    let still = Arc::new(AtomicBool::new(true));
+    let paused = Arc::clone(&still);
+    rig.node.set_still(move || paused.load(Ordering::Relaxed));
+    rig.connection.line("SET ends v PX 10");
+    rig.connection.line("SET stays v");
+    rig.clock.advance_ms(10);
+    let policy = MemoryPolicy::AllKeysRandom;
+    let limit = MemoryLimit { bytes_max: 1, policy, samples: 3, lfu_log_factor: 10, lfu_decay_minutes: 1 };
+    rig.node.set_memory_limit(limit);
+    let removed = |rig: &Rig| {
+        rig.node.expire_turn();
+        rig.node.memory_turn();
+        let [ended, evicted] = [&rig.node.counters.expired, &rig.node.counters.evicted];
+        (ended.load(Ordering::Relaxed), evicted.load(Ordering::Relaxed))
+    };
+    assert_eq!(removed(&rig), (0, 0));
+    assert_eq!(rig.connection.line("EXISTS ends stays"), ":1\r\n", "what has ended is absent nevertheless");
+    still.store(false, Ordering::Relaxed);
+    assert_eq!(removed(&rig), (1, 1));
 }
