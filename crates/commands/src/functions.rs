@@ -14,6 +14,7 @@ use crate::help::{HELP, help};
 use crate::libraries::{Catalog, Libraries, Library, make, name_of};
 use crate::refuse;
 use crate::script_run::fcall;
+use crate::scripting::RUNS_SCRIPT;
 use crate::server::ROW;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use base::glob::{Case, glob_matches};
@@ -32,7 +33,7 @@ const CHANGING_ROW: Spec =
     Spec { flags: Flags::NOSCRIPT.and(Flags::WRITE), scope: Scope::Whole, complexity: "O(1)", ..FUNCTION_ROW };
 const FCALL_ROW: Spec = Spec {
     arity: Arity::AtLeast(3),
-    flags: Flags::NOSCRIPT.and(Flags::MOVABLEKEYS).and(Flags::RUNS_OTHERS).and(Flags::STALE),
+    flags: RUNS_SCRIPT.and(Flags::MAY_REPLICATE),
     keys: Keys::Counted { count_at: 2, also: 0, step: 1 },
     scope: Scope::Script,
     complexity: "Depends on the function that is executed.",
@@ -42,14 +43,13 @@ const FCALL_ROW: Spec = Spec {
 
 static FCALL: Spec = Spec {
     name: "fcall",
-    flags: FCALL_ROW.flags.and(Flags::MAY_REPLICATE),
     summary: "Calls a function.",
     handler: |call| fcall(call, &FCALL),
     ..FCALL_ROW
 };
 static FCALL_RO: Spec = Spec {
     name: "fcall_ro",
-    flags: FCALL_ROW.flags.and(Flags::READONLY),
+    flags: RUNS_SCRIPT.and(Flags::READONLY),
     summary: "Calls a function that changes nothing.",
     handler: |call| fcall(call, &FCALL_RO),
     ..FCALL_ROW

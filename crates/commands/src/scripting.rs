@@ -12,22 +12,23 @@ use script::{Digest, sha1_hex};
 
 const SCRIPT_ROW: Spec = Spec { group: Group::Scripting, flags: Flags::NOSCRIPT, ..ROW };
 
+/// What runs scripts or functions.
+pub(crate) const RUNS_SCRIPT: Flags = Flags::NOSCRIPT.and(Flags::MOVABLEKEYS).and(Flags::RUNS_OTHERS).and(Flags::STALE);
 /// What the rows that run scripts have in common. Whether they write, and how much, is up to their commands.
 const EVAL_ROW: Spec = Spec {
     arity: Arity::AtLeast(3),
-    flags: Flags::NOSCRIPT.and(Flags::MOVABLEKEYS).and(Flags::RUNS_OTHERS).and(Flags::STALE),
+    flags: RUNS_SCRIPT.and(Flags::MAY_REPLICATE),
     keys: Keys::Counted { count_at: 2, also: 0, step: 1 },
     scope: Scope::Script,
     complexity: "Depends on the script that is executed.",
     ..SCRIPT_ROW
 };
-const EVAL_RO_ROW: Spec = Spec { flags: EVAL_ROW.flags.and(Flags::READONLY), since: "7.0.0", ..EVAL_ROW };
+const EVAL_RO_ROW: Spec = Spec { flags: RUNS_SCRIPT.and(Flags::READONLY), since: "7.0.0", ..EVAL_ROW };
 const SCRIPT_SYNTAX: &str = "script numkeys [key [key ...]] [arg [arg ...]]";
 const SHA_SYNTAX: &str = "sha1 numkeys [key [key ...]] [arg [arg ...]]";
 
 static EVAL: Spec = Spec {
     name: "eval",
-    flags: EVAL_ROW.flags.and(Flags::MAY_REPLICATE),
     since: "2.6.0",
     summary: "Runs a Lua script.",
     syntax: SCRIPT_SYNTAX,
@@ -43,7 +44,6 @@ static EVAL_RO: Spec = Spec {
 };
 static EVALSHA: Spec = Spec {
     name: "evalsha",
-    flags: EVAL_ROW.flags.and(Flags::MAY_REPLICATE),
     since: "2.6.0",
     summary: "Runs a known Lua script by its digest.",
     syntax: SHA_SYNTAX,

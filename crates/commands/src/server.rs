@@ -56,7 +56,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "cluster",
         arity: Arity::AtLeast(2),
-        flags: Flags::STALE,
+        flags: Flags::STALE.and(Flags::NOSCRIPT),
         since: "3.0.0",
         summary: "Is refused as by a Redis server that is not part of a cluster.",
         syntax: "operation [arg [arg ...]]",
