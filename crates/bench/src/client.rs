@@ -45,7 +45,7 @@ impl Client {
                 self.input.drain(..bytes);
                 return Ok(reply);
             }
-            let mut chunk = [0; 4096];
+            let mut chunk = [0; 16 << 10];
             match self.stream.read(&mut chunk).map_err(Error::io("read a reply"))? {
                 0 => return Err(Error::Closed),
                 count => self.input.extend_from_slice(&chunk[..count]),

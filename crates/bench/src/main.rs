@@ -3,7 +3,7 @@
 //! - `setup`, `server`: who is measured and how it is started; `procfs`: what the kernel knows of it
 //! - `load`, `connection`, `workload`, `resp`, `client`, `cross_check`: where the load comes from
 //! - `floor`: the server that stores nothing
-//! - `compare`, `memory`, `restart`, `spill`, `pauses`: one measurement each, of a server
+//! - `compare`, `memory`, `elements`, `restart`, `spill`, `pauses`: one measurement each, of a server
 //! - `engine`: the engine without a server, in this process
 //! - `stats`, `report`, `svg`: from samples to pages
 //!
@@ -16,6 +16,7 @@ mod client;
 mod compare;
 mod connection;
 mod cross_check;
+mod elements;
 mod engine;
 mod error;
 mod floor;
@@ -77,6 +78,13 @@ enum Task {
         #[command(flatten)]
         flags: memory::Flags,
     },
+    /// Memory per element of large collections
+    Elements {
+        #[command(flatten)]
+        setup: Setup,
+        #[command(flatten)]
+        flags: elements::Flags,
+    },
     /// Time from starting a server until it answers with all its keys
     Restart {
         #[command(flatten)]
@@ -131,6 +139,7 @@ fn run(task: Task) -> Result<(), Error> {
         Task::All { setup } => run_all(&setup),
         Task::Compare { setup, flags } => compare::run(&setup, &flags),
         Task::Memory { setup, flags } => memory::run(&setup, &flags),
+        Task::Elements { setup, flags } => elements::run(&setup, &flags),
         Task::Restart { setup, flags } => restart::run(&setup, &flags),
         Task::Pauses { setup, flags } => pauses::run(&setup, &flags),
         Task::Spill { setup, flags } => spill::run(&setup, &flags),
@@ -142,6 +151,7 @@ fn run(task: Task) -> Result<(), Error> {
 fn run_all(setup: &Setup) -> Result<(), Error> {
     compare::run(setup, &defaults())?;
     memory::run(setup, &defaults())?;
+    elements::run(setup, &defaults())?;
     restart::run(setup, &defaults())?;
     pauses::run(setup, &defaults())?;
     spill::run(setup, &defaults())?;
@@ -168,6 +178,6 @@ mod tests {
     fn every_measurement_has_defaults() {
         let _: (compare::Flags, memory::Flags) = (defaults(), defaults());
         let _: (restart::Flags, pauses::Flags, spill::Flags) = (defaults(), defaults(), defaults());
-        let _: engine::Flags = defaults();
+        let _: (engine::Flags, elements::Flags) = (defaults(), defaults());
     }
 }

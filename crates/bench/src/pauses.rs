@@ -1,8 +1,9 @@
 //! `pauses`: does anything that happens behind the scenes show in the tail of the latencies?
 //!
 //! A paced load (open loop, latency counted from when a request was due) runs quietly first, then while something is
-//! going on: a checkpoint, a merge, growing tables, 100,000 keys expiring in the same millisecond. Each run says what
-//! was *seen* to happen, because a quiet tail during nothing proves nothing.
+//! going on: a checkpoint, a merge, growing tables, 100,000 keys expiring in the same millisecond, somebody else's huge
+//! set being read whole, deleted or expired. Each run says what was *seen* to happen, because a quiet tail during nothing
+//! proves nothing.
 //!
 //! Redis's nearest relatives stand in: BGSAVE for the checkpoint, BGREWRITEAOF for the merge. Its forked child shares the
 //! one core the server has, as Larder's own threads do, and the child's memory is not in the peak shown here.
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::elements::{self, Collection};
 use crate::error::Error;
 use crate::load::{self, Run};
 use crate::procfs;
@@ -39,6 +41,9 @@ const STORM_LEAD_MS: u64 = 2000;
 const STORM_START: u64 = 1 << 38;
 const GROWTH_START: u64 = 1 << 37;
 const FILL_CONNECTIONS: usize = 8;
+/// Members of the set that is read whole, and of the one that goes.
+const READ_MEMBERS: u64 = 1_000_000;
+const GONE_MEMBERS: u64 = 5_000_000;
 
 /// Flags of `pauses`.
 #[derive(Args, Clone, Debug)]
@@ -70,11 +75,23 @@ enum Event {
     Checkpoint,
     Merge,
     Storm,
+    Read,
+    Delete,
+    Expire,
     Growth,
 }
 
 /// In the order of a round. Growth comes last because it leaves more keys behind.
-const EVENTS: [Event; 5] = [Event::Quiet, Event::Checkpoint, Event::Merge, Event::Storm, Event::Growth];
+const EVENTS: [Event; 8] = [
+    Event::Quiet,
+    Event::Checkpoint,
+    Event::Merge,
+    Event::Storm,
+    Event::Read,
+    Event::Delete,
+    Event::Expire,
+    Event::Growth,
+];
 
 impl Event {
     fn name(self) -> &'static str {
@@ -83,6 +100,9 @@ impl Event {
             Self::Checkpoint => "checkpoint",
             Self::Merge => "merge",
             Self::Storm => "expiry storm",
+            Self::Read => "huge SMEMBERS",
+            Self::Delete => "huge DEL",
+            Self::Expire => "huge expiry",
             Self::Growth => "table growth",
         }
     }
@@ -92,6 +112,9 @@ impl Event {
         match (self, contestant) {
             (Self::Checkpoint, _) => Some("BGSAVE"),
             (Self::Merge, Contestant::Redis) => Some("BGREWRITEAOF"),
+            (Self::Read, _) => Some("SMEMBERS huge"),
+            (Self::Delete, _) => Some("DEL huge"),
+            (Self::Expire, _) => Some("PEXPIRE huge 1"),
             _ => None,
         }
     }
@@ -177,6 +200,8 @@ fn measure_event(
         Event::Quiet | Event::Checkpoint | Event::Growth => setup::settle(),
         Event::Merge => prepare_merge(flags, server, keys)?,
         Event::Storm => prepare_storm(setup, flags, server, storm_keys)?,
+        Event::Read => prepare_set(server, setup.scaled(READ_MEMBERS))?,
+        Event::Delete | Event::Expire => prepare_set(server, setup.scaled(GONE_MEMBERS))?,
     }
     let keys_before = server.client()?.call_integer("DBSIZE")?;
     let rss_before = procfs::memory(server.pid())?.rss_bytes;
@@ -214,6 +239,13 @@ fn prepare_storm(setup: &Setup, flags: &Flags, server: &Server, storm_keys: u64)
     load::run_closed(server.port(), FILL_CONNECTIONS, &mut script).map(drop)
 }
 
+/// Makes the huge set one of so many members.
+fn prepare_set(server: &Server, members: u64) -> Result<(), Error> {
+    elements::fill(server, Collection::Set, "huge", members)?;
+    setup::settle();
+    Ok(())
+}
+
 fn seconds(setup: &Setup, flags: &Flags) -> u64 {
     if setup.quick { flags.seconds.div_ceil(3) } else { flags.seconds }
 }
@@ -242,7 +274,7 @@ fn run_watched(
     let requests = requests(setup, flags);
     let random = Keys::Random { count: keys };
     let mut script = match event {
-        Event::Quiet | Event::Checkpoint | Event::Storm => {
+        Event::Quiet | Event::Checkpoint | Event::Storm | Event::Read | Event::Delete | Event::Expire => {
             OpScript::new(Op::Mixed, flags.value_bytes, random, 1, requests)
         }
         Event::Merge => OpScript::write_heavy(flags.value_bytes, random, requests),
@@ -273,8 +305,9 @@ fn watch(server: &Server, place: &Place, event: Event, finished: &AtomicBool) ->
         if let Some(order) = event.order(server.contestant())
             && ordered_at.is_none_or(|at| ORDER_INTERVAL <= at.elapsed())
         {
-            // An error reply means that the last one is still at work.
-            watched.orders_taken += u32::from(matches!(client.call(order)?, Reply::Simple(_)));
+            // An error means that the last checkpoint is still at work; 0, that the set has gone.
+            let is_taken = !matches!(client.call(order)?, Reply::Error(_) | Reply::Integer(0));
+            watched.orders_taken += u32::from(is_taken);
             ordered_at = Some(Instant::now());
         }
         watched.disk_bytes_max = watched.disk_bytes_max.max(procfs::disk_bytes(&dir));
@@ -293,6 +326,9 @@ fn seen(event: Event, watched: &Watched, keys_gained: i64) -> String {
     match event {
         Event::Quiet => "nothing".into(),
         Event::Checkpoint => format!("{} BGSAVE taken", watched.orders_taken),
+        Event::Read => format!("{} read", watched.orders_taken),
+        Event::Delete => format!("{} deleted", watched.orders_taken),
+        Event::Expire => format!("{} expired", watched.orders_taken),
         Event::Merge => disk,
         Event::Storm => format!("{} keys expired", -keys_gained),
         Event::Growth => format!("{keys_gained} new keys"),
@@ -302,7 +338,7 @@ fn seen(event: Event, watched: &Watched, keys_gained: i64) -> String {
 fn write_page(setup: &Setup, flags: &Flags, samples: &Samples, floor_us: Spread) -> Result<(), Error> {
     let method = format!(
         "{} requests per second for {} s over {} connections, half SET and half GET (during merge and growth: half MSET \
-         of ten keys) of {} byte values among {} keys, sync `everysec`. Latency counts from when a request was due. Peak: \
+         of ten keys) of {} byte values among {} keys, sync `everysec`. A huge set has {} members, or {} where it goes. Latency counts from when a request was due. Peak: \
          the largest RSS during the run over the larger of RSS before and after; for Redis without its forked child, which \
          also shares the server's core. The echo floor, which stores nothing, has a p99.9 of {floor_us} µs under the same load: \
          that much is the machine's.",
@@ -310,7 +346,9 @@ fn write_page(setup: &Setup, flags: &Flags, samples: &Samples, floor_us: Spread)
         seconds(setup, flags),
         flags.connections,
         flags.value_bytes,
-        setup.scaled(flags.keys)
+        setup.scaled(flags.keys),
+        setup.scaled(READ_MEMBERS),
+        setup.scaled(GONE_MEMBERS)
     );
     let figures = |who: usize, event: Event, figure: fn(&Sample) -> f64| {
         samples[who][event as usize].iter().map(figure).collect::<Vec<f64>>()

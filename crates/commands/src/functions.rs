@@ -41,12 +41,8 @@ const FCALL_ROW: Spec = Spec {
     ..FUNCTION_ROW
 };
 
-static FCALL: Spec = Spec {
-    name: "fcall",
-    summary: "Calls a function.",
-    handler: |call| fcall(call, &FCALL),
-    ..FCALL_ROW
-};
+static FCALL: Spec =
+    Spec { name: "fcall", summary: "Calls a function.", handler: |call| fcall(call, &FCALL), ..FCALL_ROW };
 static FCALL_RO: Spec = Spec {
     name: "fcall_ro",
     flags: RUNS_SCRIPT.and(Flags::READONLY),

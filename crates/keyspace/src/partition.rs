@@ -317,9 +317,10 @@ impl Partition {
         self.dbs[usize::from(db)].index.touch(place, access);
     }
 
-    /// Heap bytes of all keys, values and tables.
+    /// Bytes of all keys, values and tables, and of the partition itself: never 0, so that a limit of one byte is passed.
     pub fn used_bytes(&self) -> usize {
-        self.dbs.iter().map(|db| db.index.value_bytes() + db.index.table_bytes() + db.deadlines.len() * 40).sum()
+        let held = |db: &Db| db.index.value_bytes() + db.index.table_bytes() + db.deadlines.len() * 40;
+        size_of::<Partition>() + self.dbs.len() * size_of::<Db>() + self.dbs.iter().map(held).sum::<usize>()
     }
 
     /// Gives memory back that entries leave unused among them, if it is more than an eighth of what theirs takes; see
