@@ -154,9 +154,6 @@ fn parse_ids(call: &Call<'_>, at: &mut usize) -> Result<Vec<u64>, Error> {
         ids.push(id as u64);
         *at += 1;
     }
-    if ids.is_empty() && call.args.nth(*at).is_some() {
-        return Err(Error::text("ERR client-id should be greater than 0"));
-    }
     Ok(ids)
 }
 
