@@ -32,7 +32,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{
-    Error, InconsistentKeys, InvalidMessage, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    CertificateError, Error, InconsistentKeys, InvalidMessage, RootCertStore, ServerConfig, SupportedProtocolVersion,
 };
 pub use tokio_rustls::server::TlsStream;
 
@@ -158,7 +158,7 @@ impl Tls {
     /// Shakes hands with a client. `None` when that came to nothing, which is logged unless the client only left.
     pub async fn accept(&self, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
         let config = self.config.read().clone()?;
-        let handshake = TlsAcceptor::from(config).accept(stream);
+        let handshake = shake_hands(config, stream);
         let why = match tokio::time::timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), handshake).await {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => why_failed(&error),
@@ -179,6 +179,19 @@ impl Tls {
             drop(tokio::task::spawn_blocking(move || tls.load_if_changed(&settings)).await);
         }
     }
+}
+
+/// A client that speaks something else gets no answer: what rustls would say is no answer in its protocol.
+async fn shake_hands(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// What every connection of TLS begins with: the type of a record that is part of a handshake.
+    const HANDSHAKE: u8 = 22;
+    let mut first = [HANDSHAKE];
+    stream.peek(&mut first).await?;
+    if first != [HANDSHAKE] {
+        let error = Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+    }
+    TlsAcceptor::from(config).accept(stream).await
 }
 
 /// Tells a client that the connection ends here on purpose.
@@ -210,10 +223,16 @@ fn why_failed(error: &io::Error) -> Option<String> {
         Error::NoCertificatesPresented => {
             "the client showed no certificate, which tls-auth-clients asks for".to_owned()
         }
-        Error::InvalidCertificate(reason) => format!("the client's certificate is refused: {reason}"),
+        Error::InvalidCertificate(reason) => format!("the client's certificate is refused: {}", words_of(reason)),
         Error::AlertReceived(alert) => format!("the client refused this server: {alert:?}"),
         other => other.to_string(),
     })
+}
+
+/// What is wrong with a certificate.
+fn words_of(error: &CertificateError) -> String {
+    let words = error.to_string();
+    if words.contains("UnsupportedCertVersion") { "it is not of version 3 of X.509".to_owned() } else { words }
 }
 
 fn stamps_of(settings: &Settings) -> [Stamp; FILES.len()] {
@@ -240,7 +259,9 @@ fn configured(settings: &Settings) -> Result<ServerConfig, TlsError> {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 key.unusable(format!("is not the key of the certificate in {}", certificates.path))
             }
-            Error::InvalidCertificate(reason) => certificates.unusable(format!("cannot be used: {reason}")),
+            Error::InvalidCertificate(reason) => {
+                certificates.unusable(format!("cannot be used: {}", words_of(&reason)))
+            }
             other => key.unusable(format!("cannot be used: {other}")),
         })
 }
