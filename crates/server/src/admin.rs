@@ -36,7 +36,7 @@ use crate::tls::Tls;
 
 /// Connections served at a time; more wait in the listen queue.
 const CONNECTIONS_MAX: usize = 32;
-/// Life of a connection.
+/// Life of a connection, after its handshake if it is one over TLS.
 const CONNECTION_SECONDS_MAX: u64 = 10;
 /// Time in which a request's head must have arrived.
 const HEAD_SECONDS_MAX: u64 = 5;
