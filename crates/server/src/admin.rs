@@ -26,15 +26,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::connection::Stream;
 use crate::listener;
 use crate::metrics::{self, Health, MetricsSource};
+use crate::tls::Tls;
 
 /// Connections served at a time; more wait in the listen queue.
 const CONNECTIONS_MAX: usize = 32;
-/// Life of a connection.
+/// Life of a connection, after its handshake if it is one over TLS.
 const CONNECTION_SECONDS_MAX: u64 = 10;
 /// Time in which a request's head must have arrived.
 const HEAD_SECONDS_MAX: u64 = 5;
@@ -59,17 +61,24 @@ pub fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (Socket
     Ok(bound.into_iter().map(|(_, listener)| listener).collect())
 }
 
-/// Serves a listener for ever; drop the future to stop.
-pub async fn serve(listener: TcpListener, source: Arc<dyn MetricsSource>) {
+/// Serves a listener for ever, over TLS if one is given; drop the future to stop.
+pub async fn serve(listener: TcpListener, source: Arc<dyn MetricsSource>, tls: Option<Arc<Tls>>) {
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         // The semaphore is never closed, so this waits and cannot fail.
         let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let source = Arc::clone(&source);
+            Ok((stream, peer)) => {
+                let (source, tls) = (Arc::clone(&source), tls.clone());
                 tokio::spawn(async move {
-                    serve_connection(stream, source).await;
+                    match tls {
+                        None => serve_connection(stream, source).await,
+                        Some(tls) => {
+                            if let Some(stream) = tls.accept(stream, peer).await {
+                                serve_connection(stream, source).await;
+                            }
+                        }
+                    }
                     drop(place);
                 });
             }
@@ -81,7 +90,7 @@ pub async fn serve(listener: TcpListener, source: Arc<dyn MetricsSource>) {
     }
 }
 
-async fn serve_connection(stream: TcpStream, source: Arc<dyn MetricsSource>) {
+async fn serve_connection(stream: impl Stream + 'static, source: Arc<dyn MetricsSource>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let response = respond(&request, &source);
         async move { Ok::<_, Infallible>(response) }
@@ -129,6 +138,7 @@ fn answer(status: StatusCode, content_type: &'static str, text: String) -> Respo
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::metrics::Opening;
@@ -141,7 +151,7 @@ mod tests {
     fn started_with(source: Arc<dyn MetricsSource>) -> SocketAddr {
         let listener = bind(&["127.0.0.1".parse().unwrap()], 0).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, source));
+        tokio::spawn(serve(listener, source, None));
         address
     }
 

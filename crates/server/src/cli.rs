@@ -260,6 +260,7 @@ fn flag(row: &'static Setting) -> Arg {
         Kind::Integer { .. } => arg.value_name("N").allow_negative_numbers(true),
         Kind::Bytes { .. } | Kind::BytesOrPercent => arg.value_name("BYTES"),
         Kind::Path => arg.value_name("DIR"),
+        Kind::File => arg.value_name("FILE"),
         Kind::Text => arg.value_name("TEXT"),
         Kind::Lines(_) => arg.value_name("LINES"),
     }

@@ -155,8 +155,8 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Serves until the connection ends.
-    pub async fn serve(mut self) {
+    /// Serves until the connection ends, and gives back what it ran over.
+    pub async fn serve(mut self) -> S {
         let mut received = Received::default();
         let end = loop {
             if let Err(end) = self.turn(&mut received).await {
@@ -167,6 +167,7 @@ impl<S: Stream> Connection<S> {
             self.server.statistics.count(Counter::OutputLimitReached, 1);
         }
         tracing::debug!(client = self.client.id(), ?end, "connection closed");
+        self.stream
     }
 
     async fn turn(&mut self, received: &mut Received) -> Result<(), End> {
@@ -709,7 +710,11 @@ impl<S: Stream> Connection<S> {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            Poll::Ready(Ok(()))
+            // A stream may hold back what it has taken, as TLS does.
+            match Pin::new(&mut *stream).poll_flush(ctx) {
+                Poll::Pending if client.is_killed(ctx) => Poll::Ready(Err(End::Killed)),
+                flushed => flushed.map_err(End::from),
+            }
         })
         .await?;
         self.client.count_out(written);

@@ -114,7 +114,7 @@ fn server(facts: &Facts<'_>, out: &mut String) {
         "process_id": std::process::id(),
         "process_supervised": "no",
         "run_id": host.run_id,
-        "tcp_port": host.settings.port(),
+        "tcp_port": if host.settings.port() == 0 { host.settings.tls_port() } else { host.settings.port() },
         "server_time_usec": host.wall_us(),
         "uptime_in_seconds": uptime_seconds,
         "uptime_in_days": uptime_seconds / (24 * 3600),

@@ -27,4 +27,5 @@ pub mod serve;
 pub mod size;
 pub mod slow_log;
 pub mod statistics;
+pub mod tls;
 pub mod users;

@@ -1,15 +1,21 @@
-//! Accepting RESP connections, refusing too many, and closing idle ones.
+//! Accepting RESP connections, plain and over TLS, refusing too many, and closing idle ones.
 
+use crate::clients::Client;
+use crate::config::Settings;
 use crate::connection::Connection;
 use crate::serve::Server;
 use crate::statistics::Counter;
+use crate::tls;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 
 /// Connections the system queues before they are accepted.
 const BACKLOG: i32 = 511;
@@ -18,23 +24,73 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a failed accept: the process is out of descriptors, and asking again at once will not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Listens on `port` of every configured address, and no longer anywhere else; port 0 listens nowhere. Listeners
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// RESP.
+    Plain,
+    /// RESP over TLS.
+    Tls,
+}
+
+impl Door {
+    /// Every one.
+    pub const ALL: [Door; 2] = [Door::Plain, Door::Tls];
+
+    /// The addresses that `settings` want it on; port 0 is nowhere.
+    fn addresses(self, settings: &Settings) -> Vec<SocketAddr> {
+        let port = match self {
+            Door::Plain => settings.port(),
+            Door::Tls => settings.tls_port(),
+        };
+        let addresses = settings.bind_addresses().into_iter().filter(|_| port != 0);
+        addresses.map(|address| SocketAddr::new(address, port)).collect()
+    }
+}
+
+/// One address that is listened on.
+pub(crate) struct Listening {
+    door: Door,
+    address: SocketAddr,
+    socket: Arc<TcpListener>,
+    task: AbortHandle,
+}
+
+impl Listening {
+    /// Stops at once, so that another may listen there next.
+    fn stop(&self) {
+        // Closing it is the task's, which may run later. One that is no longer listening needs no stopping.
+        let _ = SockRef::from(&*self.socket).shutdown(Shutdown::Both);
+        self.task.abort();
+    }
+}
+
+/// Opens `doors` on every address that the settings want them on, and closes them anywhere else. Listeners
 /// that are wanted still go on undisturbed.
 ///
 /// # Errors
 /// The address that cannot be listened on; the listeners there were go on.
-pub fn listen(server: &Arc<Server>, port: u16) -> Result<(), (SocketAddr, io::Error)> {
-    let addresses = server.settings.bind_addresses().into_iter().filter(|_| port != 0);
-    let wanted: Vec<SocketAddr> = addresses.map(|address| SocketAddr::new(address, port)).collect();
+pub fn listen(server: &Arc<Server>, doors: &[Door]) -> Result<(), (SocketAddr, io::Error)> {
     let mut listeners = server.listeners.lock();
-    let is_new = |address: &SocketAddr| listeners.iter().all(|(other, _)| other != address);
-    let added = bind_each(&wanted, is_new, bind)?;
-    for (_, old) in listeners.extract_if(.., |(address, _)| !wanted.contains(address)) {
-        old.abort();
+    let mut added = Vec::new();
+    for door in doors {
+        let wanted = door.addresses(&server.settings);
+        let is_new = |address: &SocketAddr| listeners.iter().all(|old| (old.door, old.address) != (*door, *address));
+        let bound = bind_each(&wanted, is_new, bind)?;
+        added.extend(bound.into_iter().map(|(address, socket)| (*door, address, Arc::new(socket))));
     }
-    for (address, listener) in added {
-        tracing::info!(%address, "listening for RESP");
-        listeners.push((address, tokio::spawn(accept(Arc::clone(server), listener)).abort_handle()));
+    let is_old =
+        |old: &mut Listening| doors.contains(&old.door) && !old.door.addresses(&server.settings).contains(&old.address);
+    for old in listeners.extract_if(.., is_old) {
+        old.stop();
+    }
+    for (door, address, socket) in added {
+        match door {
+            Door::Plain => tracing::info!(%address, "listening for RESP"),
+            Door::Tls => tracing::info!(%address, "listening for RESP over TLS"),
+        }
+        let task = tokio::spawn(accept(Arc::clone(server), Arc::clone(&socket), door)).abort_handle();
+        listeners.push(Listening { door, address, socket, task });
     }
     Ok(())
 }
@@ -84,10 +140,10 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(server: Arc<Server>, listener: TcpListener) {
+async fn accept(server: Arc<Server>, listener: Arc<TcpListener>, door: Door) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => welcome(&server, stream, peer),
+            Ok((stream, peer)) => welcome(&server, stream, peer, door),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -96,7 +152,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener) {
     }
 }
 
-fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr) {
+fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, door: Door) {
     if let Err(error) = tune(server, &stream) {
         tracing::debug!(%error, "a connection was gone before it was served");
         return;
@@ -105,6 +161,10 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr) {
     let registered = server.clients.register(peer, local, &stream, server.settings.clients_max());
     let Some(client) = registered else {
         server.statistics.count(Counter::ConnectionsRejected, 1);
+        if door == Door::Tls {
+            // It could not read the reason before a handshake.
+            return;
+        }
         tokio::spawn(async move { stream.write_all(b"-ERR max number of clients reached\r\n").await });
         return;
     };
@@ -113,9 +173,23 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr) {
     tokio::spawn(async move {
         let clients = Arc::clone(&server.clients);
         let id = client.id();
-        Connection::new(server, client, stream).serve().await;
+        match door {
+            Door::Plain => drop(Connection::new(server, client, stream).serve().await),
+            Door::Tls => serve_tls(server, client, stream, peer).await,
+        }
         clients.unregister(id);
     });
+}
+
+/// A connection over TLS from its handshake on, during which it can be killed, too.
+async fn serve_tls(server: Arc<Server>, client: Arc<Client>, stream: TcpStream, peer: SocketAddr) {
+    let shaken = {
+        let mut handshake = std::pin::pin!(server.tls.accept(stream, peer));
+        poll_fn(|ctx| if client.is_killed(ctx) { Poll::Ready(None) } else { handshake.as_mut().poll(ctx) }).await
+    };
+    if let Some(stream) = shaken {
+        tls::say_goodbye(Connection::new(server, client, stream).serve().await).await;
+    }
 }
 
 fn tune(server: &Server, stream: &TcpStream) -> io::Result<()> {

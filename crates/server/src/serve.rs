@@ -13,10 +13,11 @@ use crate::descriptors;
 use crate::exit::{self, Exit};
 use crate::feed::Bounds;
 use crate::host::ServerHost;
-use crate::listener;
+use crate::listener::{self, Door, Listening};
 use crate::logging;
 use crate::metrics::{MetricsSource, Opening};
 use crate::statistics::Statistics;
+use crate::tls::{self, Tls};
 use crate::users;
 use commands::Host;
 use commands::Scripts;
@@ -57,7 +58,8 @@ pub struct Server {
     output_bytes_max: OnGeneration,
     stopping: Notify,
     stop_checkpoint: Mutex<Option<bool>>,
-    pub(crate) listeners: Mutex<Vec<(SocketAddr, tokio::task::AbortHandle)>>,
+    pub(crate) tls: Arc<Tls>,
+    pub(crate) listeners: Mutex<Vec<Listening>>,
 }
 
 /// A number computed from settings, kept until one of them changes.
@@ -172,6 +174,11 @@ pub fn serve(loaded: Loaded) -> Exit {
             return Exit::Usage;
         }
     };
+    let tls = Arc::new(Tls::default());
+    if let Err(error) = tls.load(&settings) {
+        tracing::error!("{error}");
+        return Exit::Usage;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -180,7 +187,7 @@ pub fn serve(loaded: Loaded) -> Exit {
         }
     };
     let opening = Arc::new(Opening::default());
-    let admin = runtime.block_on(async { listen_admin(&settings, &opening) });
+    let admin = runtime.block_on(async { listen_admin(&settings, &opening, &tls) });
     let node = match open_node(&settings, memory_limit(&settings)) {
         Ok(node) => Arc::new(node),
         Err(error) => {
@@ -194,7 +201,7 @@ pub fn serve(loaded: Loaded) -> Exit {
     }
     let running = Arc::clone(&node).start();
     let Served { exit, checkpoint, scripts } =
-        runtime.block_on(serve_node(Arc::clone(&node), settings, users, &opening));
+        runtime.block_on(serve_node(Arc::clone(&node), settings, users, tls, &opening));
     runtime.shutdown_timeout(DRAIN);
     if !have_ended(&scripts) {
         tracing::warn!(
@@ -309,7 +316,13 @@ struct Served {
     scripts: Arc<Scripts>,
 }
 
-async fn serve_node(node: Arc<Node>, settings: Arc<Settings>, users: Users, opening: &Opening) -> Served {
+async fn serve_node(
+    node: Arc<Node>,
+    settings: Arc<Settings>,
+    users: Users,
+    tls: Arc<Tls>,
+    opening: &Opening,
+) -> Served {
     let statistics = Arc::new(Statistics::new(&settings));
     let clients = Arc::new(ClientRegistry::new());
     let shared = (Arc::clone(&node), Arc::clone(&settings), Arc::clone(&clients), Arc::clone(&statistics));
@@ -332,14 +345,16 @@ async fn serve_node(node: Arc<Node>, settings: Arc<Settings>, users: Users, open
         output_bytes_max: OnGeneration::default(),
         stopping: Notify::new(),
         stop_checkpoint: Mutex::new(None),
+        tls,
         listeners: Mutex::new(Vec::new()),
     });
     follow_settings(&server);
     serve_what_ends(&server);
-    if let Err(refused) = listener::listen(&server, server.settings.port()) {
+    if let Err(refused) = listener::listen(&server, &Door::ALL) {
         return Served { exit: address_refused(refused), checkpoint: true, scripts };
     }
     tokio::spawn(listener::sweep(Arc::clone(&server)));
+    tokio::spawn(Arc::clone(&server.tls).follow(Arc::clone(&server.settings)));
     opening.done(Arc::new(crate::host::NodeMetrics::new(&server)));
     let exit = wait_for_stop(&server).await;
     server.scripts().stop();
@@ -370,10 +385,15 @@ fn address_refused((address, error): (SocketAddr, std::io::Error)) -> Exit {
 }
 
 /// Serves the admin port, from before the directory is opened: who watches the process sees that it lives.
-fn listen_admin(settings: &Settings, opening: &Arc<Opening>) -> Result<(), (SocketAddr, std::io::Error)> {
+fn listen_admin(
+    settings: &Settings,
+    opening: &Arc<Opening>,
+    tls: &Arc<Tls>,
+) -> Result<(), (SocketAddr, std::io::Error)> {
     if settings.admin_port() != 0 {
         for listener in admin::bind(&settings.admin_addresses(), settings.admin_port())? {
-            tokio::spawn(admin::serve(listener, Arc::clone(opening) as Arc<dyn MetricsSource>));
+            let tls = settings.admin_tls().then(|| Arc::clone(tls));
+            tokio::spawn(admin::serve(listener, Arc::clone(opening) as Arc<dyn MetricsSource>, tls));
         }
     }
     Ok(())
@@ -421,18 +441,41 @@ fn follow_settings(server: &Arc<Server>) {
             Ok(())
         });
     }
-    let weak = Arc::downgrade(server);
-    settings.on_change(SettingId::of("port"), move |value| {
-        let Some(server) = weak.upgrade() else { return Ok(()) };
-        let port = u16::try_from(value.number).map_err(|_| "Unable to listen on this port".to_owned())?;
-        listener::listen(&server, port).map_err(|_| "Unable to listen on this port".to_owned())
+    follow_doors(server);
+}
+
+/// Settings about what is listened on, and what is spoken there.
+fn follow_doors(server: &Arc<Server>) {
+    /// Does something with the server when a setting has changed, if there is still a server.
+    fn follow(
+        server: &Arc<Server>,
+        id: SettingId,
+        act: impl Fn(&Arc<Server>) -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        let weak = Arc::downgrade(server);
+        server.settings.on_change(id, move |_| weak.upgrade().map_or(Ok(()), |server| act(&server)));
+    }
+    fn open(server: &Arc<Server>, door: Door) -> Result<(), String> {
+        listener::listen(server, &[door]).map_err(|_| "Unable to listen on this port".to_owned())
+    }
+    fn load_tls(server: &Arc<Server>) -> Result<(), String> {
+        server.tls.load(&server.settings).map_err(|error| {
+            tracing::warn!("{error}");
+            "Unable to update TLS configuration. Check server logs.".to_owned()
+        })
+    }
+    follow(server, SettingId::of("port"), |server| open(server, Door::Plain));
+    follow(server, SettingId::of("tls-port"), |server| {
+        load_tls(server)?;
+        open(server, Door::Tls)
     });
-    let weak = Arc::downgrade(server);
-    settings.on_change(SettingId::of("bind"), move |_| {
-        let Some(server) = weak.upgrade() else { return Ok(()) };
-        listener::listen(&server, server.settings.port())
-            .map_err(|_| "Failed to bind to specified addresses.".to_owned())
+    follow(server, SettingId::of("bind"), |server| {
+        listener::listen(server, &Door::ALL).map_err(|_| "Failed to bind to specified addresses.".to_owned())
     });
+    let asked = [SettingId::of("tls-auth-clients"), SettingId::of("tls-protocols")];
+    for id in tls::FILES.into_iter().chain(asked) {
+        follow(server, id, load_tls);
+    }
 }
 
 /// Settings about what connections are sent without asking.

@@ -15,6 +15,7 @@ pub const CLIENT_PROGRAMS: &[&str] = &["python3", "redis-cli", "redis-benchmark"
 pub const CI_RUNS: &[(&str, &[&str])] = &[
     ("clients.py", &[]),
     ("hostile.py", &[]),
+    ("tls.py", &[]),
     ("import_redis.py", &[]),
     ("applications.py", &[]),
     ("apt_index.py", &["--packages", "5000"]),

@@ -3,7 +3,7 @@
 //!
 //! Deliberately not: a promise. A parameter moves to `table.rs` when it gets an effect.
 //!
-//! Left out, and why: parameters of features whose absence a client must notice (TLS beyond `tls-port`, modules,
+//! Left out, and why: parameters of features whose absence a client must notice (ciphers of TLS, modules,
 //! replication targets beyond an empty `replicaof`) answer "unknown option" rather than pretend.
 //!
 //! Source: the config table of Valkey 9's `config.c`; which of them redis-py, RedisInsight, redis-benchmark
@@ -146,7 +146,6 @@ pub static ACCEPTED: &[Setting] = &[
     plain("unixsocket", Kind::Text, "", Start),
     plain("unixsocketperm", Kind::Text, "0", Start),
     plain("bind-source-addr", Kind::Text, "", Live),
-    plain("tls-port", upto(0), "0", Live),
     plain("disable-thp", YES_NO, "yes", Start),
     plain("enable-protected-configs", Kind::Text, "no", Start),
     plain("enable-debug-command", Kind::Text, "yes", Start),

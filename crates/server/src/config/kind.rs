@@ -39,6 +39,8 @@ pub enum Kind {
     Text,
     /// A path; held absolute, so that a later change of directory cannot move it.
     Path,
+    /// The path of a file, likewise, or nothing. Naming it again by CONFIG SET means reading it again.
+    File,
     /// Several words in one, checked and normalised by a function of (new, current).
     Words(fn(&str, &str) -> Result<String, String>),
     /// Several lines in one, likewise.
@@ -105,7 +107,8 @@ impl Kind {
             Kind::BytesOrPercent => parse_bytes_or_percent(text),
             Kind::Choice(choices) => parse_choice(text, choices, spelling),
             Kind::Text => Ok(Value { text: text.to_owned(), number: 0 }),
-            Kind::Path => parse_path(text),
+            Kind::File if text.is_empty() => Ok(Value { text: String::new(), number: 0 }),
+            Kind::Path | Kind::File => parse_path(text),
             Kind::Words(check) | Kind::Lines(check) => check(text, current).map(|text| Value { text, number: 0 }),
         }
     }

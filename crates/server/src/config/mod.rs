@@ -31,7 +31,7 @@ use std::sync::LazyLock;
 pub use kind::{Choice, Kind, Spelling, Value};
 pub use load::{ConfigError, ConfigFile, FILE_VARIABLE, Inputs, Loaded, load};
 pub use print::{effective_toml, reference_markdown, values_of};
-pub use readers::{ClientClass, LogFormat, LogLevel, MaxmemoryPolicy, OutputLimit, SyncMode};
+pub use readers::{ClientClass, LogFormat, LogLevel, MaxmemoryPolicy, OutputLimit, SyncMode, TlsAuthClients};
 pub use rewrite::{RewriteError, replace_file};
 pub use settings::{ChangedSetting, Entry, SetError, Settings, Source};
 

@@ -95,6 +95,7 @@ pub fn values_of(row: &Setting) -> String {
         Kind::Choice(choices) => format!("`{}`", words_of(choices, Spelling::Larder).join("` `")),
         Kind::Text => "text".to_owned(),
         Kind::Path => "path".to_owned(),
+        Kind::File => "file".to_owned(),
         Kind::Words(_) => "words".to_owned(),
         Kind::Lines(_) => "lines".to_owned(),
     }

@@ -90,6 +90,22 @@ impl LogFormat {
     const ALL: [LogFormat; table::LOG_FORMATS.len()] = [LogFormat::Text, LogFormat::Json];
 }
 
+/// Which clients of TLS must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsAuthClients {
+    /// None, and none is asked for.
+    No,
+    /// Every one.
+    Yes,
+    /// None, but one that is shown must be good.
+    Optional,
+}
+
+impl TlsAuthClients {
+    const ALL: [TlsAuthClients; table::TLS_AUTH_CLIENTS.len()] =
+        [TlsAuthClients::No, TlsAuthClients::Yes, TlsAuthClients::Optional];
+}
+
 /// Class of a client in `client-output-buffer-limit`, in the order its normal text has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientClass {
@@ -128,6 +144,8 @@ macro_rules! readers {
 readers! {
     /// Port for clients of the Redis protocol; 0 serves none.
     port: u16 = "port";
+    /// Port for them over TLS; 0 serves none.
+    tls_port: u16 = "tls-port";
     /// HTTP port for metrics and health; 0 serves none.
     admin_port: u16 = "admin-port";
     /// Most connections at a time.
@@ -197,6 +215,16 @@ impl Settings {
         LogFormat::ALL[self.number(const { SettingId::of("log-format") }) as usize]
     }
 
+    /// Which clients of TLS must show a certificate.
+    pub fn tls_auth_clients(&self) -> TlsAuthClients {
+        TlsAuthClients::ALL[self.number(const { SettingId::of("tls-auth-clients") }) as usize]
+    }
+
+    /// Whether the admin port speaks TLS.
+    pub fn admin_tls(&self) -> bool {
+        self.number(const { SettingId::of("admin-tls") }) == 1
+    }
+
     /// Directory that holds all data, absolute.
     pub fn data_dir(&self) -> PathBuf {
         PathBuf::from(self.text(const { SettingId::of("data-dir") }))
@@ -239,6 +267,7 @@ mod tests {
             (table::POLICIES, MaxmemoryPolicy::ALL.map(|policy| format!("{policy:?}")).to_vec()),
             (table::LOG_LEVELS, LogLevel::ALL.map(|level| format!("{level:?}")).to_vec()),
             (table::LOG_FORMATS, LogFormat::ALL.map(|format| format!("{format:?}")).to_vec()),
+            (table::TLS_AUTH_CLIENTS, TlsAuthClients::ALL.map(|clients| format!("{clients:?}")).to_vec()),
         ] {
             assert!(choices.iter().zip(words).all(|(choice, word)| is_word(choice.larder, word)));
         }

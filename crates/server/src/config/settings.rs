@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use base::glob::{Case, glob_matches};
 use parking_lot::{Mutex, RwLock};
 
-use super::kind::{Spelling, Value};
+use super::kind::{Kind, Spelling, Value};
 use super::{Effect, NAMES, Reload, SettingId, special};
 
 /// Where a value comes from.
@@ -275,7 +275,8 @@ impl Settings {
         for wish in &wishes {
             self.publish(wish.id, Entry { value: wish.value.clone(), source: source.clone() });
         }
-        let changed = |index: &usize| before[*index].value != wishes[*index].value;
+        let is_file = |wish: &Wish| matches!(wish.id.row().kind, Kind::File) && !wish.value.text.is_empty();
+        let changed = |index: &usize| before[*index].value != wishes[*index].value || is_file(&wishes[*index]);
         let changed: Vec<usize> = (0..wishes.len()).filter(changed).collect();
         for (done, index) in changed.iter().enumerate() {
             if let Err(reason) = self.call_hooks(wishes[*index].id, &wishes[*index].value) {

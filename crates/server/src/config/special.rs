@@ -104,13 +104,16 @@ fn addresses_of(word: &str) -> Vec<IpAddr> {
     }
 }
 
-/// A path, held absolute; nothing at all names none.
-pub fn optional_path(text: &str, _current: &str) -> Result<String, String> {
-    if text.is_empty() {
-        return Ok(String::new());
+/// Versions of TLS in the order of their age; nothing at all means all of them.
+pub fn tls_protocols(text: &str, _current: &str) -> Result<String, String> {
+    const VERSIONS: [&str; 2] = ["TLSv1.2", "TLSv1.3"];
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_known = |word: &&str| VERSIONS.iter().any(|version| version.eq_ignore_ascii_case(word));
+    if let Some(word) = words.iter().find(|word| !is_known(word)) {
+        return Err(format!("'{word}' is not one of the versions there are: {}", VERSIONS.join(", ")));
     }
-    let path = std::path::absolute(text).map_err(|error| error.to_string())?;
-    path.into_os_string().into_string().map_err(|_| "path must be UTF-8".to_owned())
+    let is_named = |version: &&str| words.iter().any(|word| version.eq_ignore_ascii_case(word));
+    Ok(VERSIONS.into_iter().filter(is_named).collect::<Vec<_>>().join(" "))
 }
 
 /// Keyspace event classes in Redis's order; all but `K`, `E` and `m` together are written `A`.
@@ -210,6 +213,9 @@ mod tests {
 
     #[test]
     fn the_other_word_lists_are_normalised_or_refused() {
+        assert_eq!(tls_protocols("tlsv1.3  TLSv1.2", ""), Ok("TLSv1.2 TLSv1.3".to_owned()));
+        assert_eq!(tls_protocols("", "TLSv1.2"), Ok(String::new()));
+        assert!(tls_protocols("TLSv1.1", "").unwrap_err().starts_with("'TLSv1.1' is not one of"));
         assert_eq!(oom_scores("1 1 1", ""), Ok("1 1 1".to_owned()));
         assert!(oom_scores("-2001 0 0", "").unwrap_err().contains("must be between -2000 and 2000"));
         assert_eq!(percentiles("50 99.0 99.90", ""), Ok("50 99 99.9".to_owned()));

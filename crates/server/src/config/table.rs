@@ -45,6 +45,9 @@ pub const LOG_FORMATS: &[Choice] = &[Choice::same("text"), Choice::same("json")]
 /// Which channels users may use of whom no rule says so.
 pub const CHANNEL_DEFAULTS: &[Choice] = &[Choice::same("allchannels"), Choice::same("resetchannels")];
 
+/// Which clients must show a certificate. The order is that of `TlsAuthClients`.
+pub const TLS_AUTH_CLIENTS: &[Choice] = &[Choice::same("no"), Choice::same("yes"), Choice::same("optional")];
+
 /// Which payloads RESTORE takes.
 pub const RDB_VERSION_CHECKS: &[Choice] = &[Choice::same("strict"), Choice::same("relaxed")];
 
@@ -69,6 +72,16 @@ pub static SETTINGS: &[Setting] = &[
         effect: Real,
         group: Network,
         summary: "TCP port for clients of the Redis protocol; 0 serves none",
+    },
+    Setting {
+        name: "tls-port",
+        also: &[],
+        kind: Kind::Integer { min: 0, max: PORT_MAX },
+        default: "0",
+        reload: Live,
+        effect: Real,
+        group: Network,
+        summary: "Port for clients of the Redis protocol over TLS, on the same addresses; 0 serves none",
     },
     Setting {
         name: "maxclients",
@@ -303,7 +316,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "aclfile",
         also: &[],
-        kind: Kind::Words(special::optional_path),
+        kind: Kind::File,
         default: "",
         reload: Start,
         effect: Real,
@@ -351,6 +364,56 @@ pub static SETTINGS: &[Setting] = &[
         summary: "Serve without a password on addresses that other machines can reach",
     },
     Setting {
+        name: "tls-cert-file",
+        also: &[],
+        kind: Kind::File,
+        default: "",
+        reload: Live,
+        effect: Real,
+        group: Security,
+        summary: "This server's certificate and those between it and its authority, PEM; read again when it is replaced",
+    },
+    Setting {
+        name: "tls-key-file",
+        also: &[],
+        kind: Kind::File,
+        default: "",
+        reload: Live,
+        effect: Real,
+        group: Security,
+        summary: "The key of that certificate, PEM, without a passphrase; read again when it is replaced",
+    },
+    Setting {
+        name: "tls-ca-cert-file",
+        also: &[],
+        kind: Kind::File,
+        default: "",
+        reload: Live,
+        effect: Real,
+        group: Security,
+        summary: "Authorities whose certificates clients may show, PEM; read again when it is replaced",
+    },
+    Setting {
+        name: "tls-auth-clients",
+        also: &[],
+        kind: Kind::Choice(TLS_AUTH_CLIENTS),
+        default: "yes",
+        reload: Live,
+        effect: Real,
+        group: Security,
+        summary: "Whether clients of TLS must show a certificate; with `optional`, one that is shown must be good",
+    },
+    Setting {
+        name: "tls-protocols",
+        also: &[],
+        kind: Kind::Words(special::tls_protocols),
+        default: "",
+        reload: Live,
+        effect: Real,
+        group: Security,
+        summary: "Versions of TLS: `TLSv1.2`, `TLSv1.3`; empty is both",
+    },
+    Setting {
         name: "admin-bind",
         also: &[],
         kind: Kind::Words(special::bind),
@@ -369,6 +432,16 @@ pub static SETTINGS: &[Setting] = &[
         effect: Real,
         group: Observability,
         summary: "HTTP port for /metrics and /health; 0 serves none",
+    },
+    Setting {
+        name: "admin-tls",
+        also: &[],
+        kind: Kind::Flag,
+        default: "no",
+        reload: Start,
+        effect: Real,
+        group: Observability,
+        summary: "Speak TLS on the admin port, with the certificate of `tls-port` and the same demands on clients",
     },
     Setting {
         name: "log-level",
