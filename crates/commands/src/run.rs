@@ -238,33 +238,35 @@ pub fn run<'e>(
     let mut call =
         Call { args, reply, tx, session, host, observer, may_wait: true, refuse_growth: moment.refuse_growth };
     let outcome = (spec.handler)(&mut call);
-    let Call { mut reply, tx, session, args, .. } = call;
-    if session.caching.is_some() {
-        remember(engine.host, session, spec, &args);
+    // The transaction stays where it is: it is the largest thing here.
+    if call.session.caching.is_some() {
+        remember(engine.host, call.session, spec, &call.args);
         if resolved.row.spec.name != "client" {
-            session.forget_caching();
+            call.session.forget_caching();
         }
     }
     let (flow, refused) = match outcome {
         Ok(flow) => (flow, false),
-        Err(Error::Spilled) if !tx.has_changes() => {
-            reply.rewind(start);
-            return Ran::Spilled(tx.into_spilled());
+        Err(Error::Spilled) if !call.tx.has_changes() => {
+            call.reply.rewind(start);
+            return Ran::Spilled(call.tx.into_spilled());
         }
         Err(error) => {
-            reply.rewind(start);
-            reply.error(error.reply());
+            call.reply.rewind(start);
+            call.reply.error(error.reply());
             (Flow::Done, true)
         }
     };
-    let committed = tx.commit(garbage);
-    ready.extend(committed.ready);
+    let committed = call.tx.commit(garbage);
+    if !committed.ready.is_empty() {
+        ready.extend(committed.ready);
+    }
     if spec.flags.0 & (Flags::READONLY | Flags::RUNS_OTHERS).0 != 0 {
         lookups.hits += committed.lookups.hits;
         lookups.misses += committed.lookups.misses;
     }
     if committed.wrote {
-        session.written = committed.revealed;
+        call.session.written = committed.revealed;
     }
     Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, refused }
 }

@@ -170,7 +170,7 @@ impl Journal {
     fn prepare_is_due(&self, now_ns: u64) -> bool {
         {
             let tail = self.tail.lock();
-            if tail.next.is_some() && !tail.full {
+            if tail.next.is_some() && !self.is_full() {
                 return false;
             }
         }

@@ -92,6 +92,8 @@ pub struct Journal {
     pub(crate) stopped: AtomicBool,
     /// What is in flight could not be written for want of space.
     pub(crate) stuck: AtomicBool,
+    /// The device had no space when last asked; appends do not ask again.
+    pub(crate) full: AtomicBool,
     tail_at: AtomicU64,
     written_at: AtomicU64,
     pub(crate) durable_at: AtomicU64,
@@ -143,6 +145,7 @@ impl Journal {
             sync_mode: AtomicU8::new(options.sync as u8),
             stopped: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             tail_at: AtomicU64::new(at.to_raw()),
             written_at: AtomicU64::new(at.to_raw()),
             durable_at: AtomicU64::new(at.to_raw()),
@@ -223,6 +226,7 @@ impl Journal {
     fn append_beyond(&self, prepared: PreparedHead, kind: RecordKind, body: &[u8]) -> Option<Position> {
         let mut tail = self.tail.lock();
         let start = tail.push_beyond(prepared, kind, body)?;
+        self.full.store(true, Ordering::Relaxed);
         self.note_appended(start.after(record_bytes(body.len() as u32)));
         Some(start)
     }
@@ -299,9 +303,10 @@ impl Journal {
         Catalog::delete(&*self.disk, id)
     }
 
-    /// Whether the device had no space for the next segment when last asked.
+    /// Whether the device had no space for the next segment when last asked. One relaxed load.
+    #[inline]
     pub fn is_full(&self) -> bool {
-        self.tail.lock().full
+        self.full.load(Ordering::Relaxed)
     }
 
     /// Whether a record of `bytes` in all that frees space still finds a place on the device, the reserve included.
@@ -333,7 +338,7 @@ impl Journal {
     fn write_refused(&self, id: SegmentId, source: std::io::Error) -> Error {
         if crate::error::is_space(&source) {
             self.stuck.store(true, Ordering::Release);
-            self.tail.lock().full = true;
+            self.full.store(true, Ordering::Relaxed);
             self.waiters.wake_all();
             return Error::Full;
         }
@@ -449,7 +454,7 @@ impl Journal {
     /// Has the next segment ready before it is needed. The flusher's duty; appenders do it when it is late.
     pub(crate) fn prepare_ahead(&self) -> Result<(), Error> {
         let prepare = self.prepare.lock();
-        self.tail.lock().full = false;
+        self.full.store(false, Ordering::Relaxed);
         self.prepare_next(&prepare).map(drop)
     }
 
@@ -459,7 +464,7 @@ impl Journal {
             if let Some(next) = &tail.next {
                 return Ok(Arc::clone(next));
             }
-            if tail.full {
+            if self.is_full() {
                 return Err(Error::Full);
             }
             tail.segment.id.next()
@@ -472,7 +477,7 @@ impl Journal {
                 Ok(next)
             }
             Err(Error::Full) => {
-                self.tail.lock().full = true;
+                self.full.store(true, Ordering::Relaxed);
                 Err(Error::Full)
             }
             Err(fatal) if fatal.is_fatal() => Err(self.stop(fatal)),

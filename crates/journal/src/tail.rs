@@ -62,8 +62,6 @@ pub(crate) struct Tail {
     pub(crate) last_is_mark: bool,
     /// The segment after the active one, ready.
     pub(crate) next: Option<Arc<Segment>>,
-    /// The device had no space when last asked; appends do not ask again.
-    pub(crate) full: bool,
     /// Sealed segments that have not been synced, with their ends, oldest first.
     pub(crate) unsynced: Vec<(Arc<Segment>, u32)>,
     reserve_bytes: u32,
@@ -85,7 +83,6 @@ impl Tail {
             buffer_start: at.offset,
             last_is_mark,
             next: None,
-            full: false,
             unsynced: Vec::new(),
             reserve_bytes: segment_bytes / RESERVE_PART,
         }
@@ -142,7 +139,6 @@ impl Tail {
         if !matches!(place, Place::NoRoom) || SEGMENT_BYTES_MAX <= self.at().offset {
             return None;
         }
-        self.full = true;
         self.capacity = self.capacity.max(self.at().offset.checked_add(bytes)?.checked_add(room_after(kind))?);
         Some(self.push(head, kind, body))
     }

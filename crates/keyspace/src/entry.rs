@@ -234,6 +234,7 @@ impl Entry {
         entry
     }
 
+    #[inline(always)]
     fn put(&mut self, at: usize, bytes: &[u8]) {
         // SAFETY: callers pass offsets from `Shape`, by which the block was sized.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.as_ptr().add(at), bytes.len()) }
@@ -302,6 +303,13 @@ impl Entry {
     /// The key's name.
     #[inline]
     pub fn key(&self) -> &[u8] {
+        let (head0, head1) = (self.u64_at(0), self.u64_at(8));
+        let (key_bytes, value_bytes) = ((head1 >> 53) as usize & 0xff, (head0 >> 48) as usize & 0xff);
+        if key_bytes.max(value_bytes) < LENGTH_EXTENDED {
+            // What stands before the key is the expiry, eight bytes, and the revision, four, as the head says.
+            let optional_bytes = (head0 >> (61 - 3)) as usize & 8 | (head0 >> (62 - 2)) as usize & 4;
+            return self.slice(HEAD_BYTES + optional_bytes, key_bytes);
+        }
         let shape = self.shape();
         self.slice(shape.key_at(), shape.key_bytes)
     }
@@ -356,6 +364,7 @@ impl Entry {
     }
 
     /// Bytes of an inline or spilled string, or of a collection's image at its home; 0 for integers.
+    #[inline]
     pub fn value_bytes(&self) -> usize {
         self.shape().value_bytes
     }
@@ -366,11 +375,41 @@ impl Entry {
         self.shape().block_bytes()
     }
 
+    /// Bytes of the key and of [`Entry::value_bytes`].
+    #[inline]
+    pub fn text_bytes(&self) -> usize {
+        let shape = self.shape();
+        shape.key_bytes + shape.value_bytes
+    }
+
     /// Overwrites an inline string or an integer in place when the new one fits the block exactly.
     /// Returns whether it did. Expiry presence must already agree.
     #[inline]
     pub fn overwrite(&mut self, payload: &Payload<'_>) -> bool {
         let shape = self.shape();
+        self.overwrite_shaped(shape, payload)
+    }
+
+    /// As [`Entry::overwrite`] for a whole write of a key that does not end: counts it and notes its version and home.
+    /// Returns whether there was room for all of that.
+    #[inline]
+    pub fn rewrite(&mut self, payload: &Payload<'_>, version: Version, home: Home) -> bool {
+        let shape = self.shape();
+        let at = shape.revision_at();
+        // After the last revision comes the first, which has no field.
+        if shape.expires || !shape.revision || self.u32_at(at) == u32::MAX || !self.overwrite_shaped(shape, payload) {
+            return false;
+        }
+        if self.version() != version {
+            self.put_u32(at, self.u32_at(at) + 1);
+            self.set_version(version);
+        }
+        self.set_home(home);
+        true
+    }
+
+    #[inline]
+    fn overwrite_shaped(&mut self, shape: Shape, payload: &Payload<'_>) -> bool {
         match (shape.form, payload) {
             (Form::Inline, Payload::Inline(bytes)) => {
                 if bytes.len() == shape.value_bytes {
@@ -460,6 +499,7 @@ impl Entry {
     }
 
     /// Everything but key and value. `access_low` is the part kept in the slot.
+    #[inline]
     pub fn meta(&self, access_low: u16) -> Meta {
         Meta {
             version: self.version(),
@@ -579,6 +619,7 @@ impl<'a> EntryRef<'a> {
     }
 
     /// The access clock.
+    #[inline]
     pub fn access(&self) -> u32 {
         self.entry.access(self.access_low)
     }
@@ -690,6 +731,23 @@ mod tests {
         assert!(!entry.overwrite(&Payload::Inline(&[0; 100])));
         assert!(!entry.overwrite(&Payload::Int(5)));
         assert_eq!((entry.key(), entry.version()), (&b"key"[..], Version(7)));
+    }
+
+    #[test]
+    fn a_rewrite_counts_each_version_once_as_long_as_the_block_has_room_for_all_of_it() {
+        let of = |revision, expires| alone(b"key", Payload::Inline(b"abcd"), &Meta { expires, revision, ..meta() });
+        let Alone(mut entry, _block) = of(2, None);
+        for home in [Home::PENDING, Home(99)] {
+            assert!(entry.rewrite(&Payload::Inline(b"efgh"), Version(8), home));
+            assert_eq!((entry.revision(), entry.version(), entry.home()), (3, Version(8), home));
+        }
+        assert!(!entry.rewrite(&Payload::Inline(&[0; 100]), Version(9), Home::PENDING));
+        for (revision, expires) in [(1, None), (u32::MAX, None), (2, Some(TimeMs(5)))] {
+            let Alone(mut entry, _block) = of(revision, expires);
+            assert!(!entry.rewrite(&Payload::Inline(b"efgh"), Version(8), Home::PENDING));
+            assert_eq!(entry.meta(meta().access as u16), Meta { expires, revision, ..meta() });
+            assert!(matches!(entry.stored(), Stored::Inline(b"abcd")));
+        }
     }
 
     #[test]

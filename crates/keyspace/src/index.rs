@@ -178,12 +178,24 @@ impl Index {
         change(&mut entry)
     }
 
+    /// As [`Index::stamp`] for a change that may come to nothing (`None`); else the access clock is set, too.
+    #[inline]
+    pub fn rewrite<R>(&mut self, place: Place, access: u32, change: impl FnOnce(&mut Entry) -> Option<R>) -> Option<R> {
+        let slot = self.table.slot_mut(place);
+        // SAFETY: as in `update`.
+        let mut entry = unsafe { EntryMut::new(Slot(*slot)) };
+        let result = change(&mut entry)?;
+        // SAFETY: as in `update`; the entry is not used again.
+        *slot = unsafe { Slot(*slot).with_access(access) }.0;
+        Some(result)
+    }
+
     /// Sets the access clock of the entry at `place`.
     #[inline]
     pub fn touch(&mut self, place: Place, access: u32) {
-        let slot = Slot(self.table.get(place));
+        let slot = self.table.slot_mut(place);
         // SAFETY: as in `update`.
-        self.table.set(place, unsafe { slot.with_access(access) }.0);
+        *slot = unsafe { Slot(*slot).with_access(access) }.0;
     }
 
     /// Makes an entry and counts it.

@@ -13,31 +13,47 @@ pub fn segment_of(home: Home) -> u32 {
 }
 
 impl LiveBytes {
-    /// Where `segment` is, or belongs. New values lie in the last segment.
+    /// Where `segment` is, or belongs.
     fn search(&self, segment: u32) -> Result<usize, usize> {
-        match self.0.last() {
-            Some((last, _)) if *last == segment => Ok(self.0.len() - 1),
-            _ => self.0.binary_search_by_key(&segment, |(segment, _)| *segment),
-        }
+        self.0.binary_search_by_key(&segment, |(segment, _)| *segment)
     }
 
     /// Counts a home in. Homes that are not known are nobody's segment.
+    #[inline]
     pub fn add(&mut self, home: Home, bytes: u64) {
         if !home.is_known() || bytes == 0 {
             return;
         }
-        match self.search(segment_of(home)) {
+        let segment = segment_of(home);
+        match self.0.last_mut() {
+            // New values lie in the last segment.
+            Some((last, live)) if *last == segment => *live += bytes,
+            _ => self.add_before(segment, bytes),
+        }
+    }
+
+    fn add_before(&mut self, segment: u32, bytes: u64) {
+        match self.search(segment) {
             Ok(at) => self.0[at].1 += bytes,
-            Err(at) => self.0.insert(at, (segment_of(home), bytes)),
+            Err(at) => self.0.insert(at, (segment, bytes)),
         }
     }
 
     /// Counts a home out that was counted in with the same bytes.
+    #[inline]
     pub fn remove(&mut self, home: Home, bytes: u64) {
         if !home.is_known() || bytes == 0 {
             return;
         }
-        let at = self.search(segment_of(home)).expect("a home must be counted in before it is counted out");
+        let segment = segment_of(home);
+        match self.0.last_mut() {
+            Some((last, live)) if *last == segment && bytes < *live => *live -= bytes,
+            _ => self.remove_before(segment, bytes),
+        }
+    }
+
+    fn remove_before(&mut self, segment: u32, bytes: u64) {
+        let at = self.search(segment).expect("a home must be counted in before it is counted out");
         let live = &mut self.0[at].1;
         assert!(bytes <= *live, "a home must be counted in before it is counted out");
         *live -= bytes;

@@ -209,19 +209,40 @@ impl Db {
         }
     }
 
+    #[inline]
     fn set_home(&mut self, place: Place, home: Home) {
-        let entry = self.index.entry(place);
-        let (old, bytes) = (entry.home(), home_bytes(&entry));
+        let (old, bytes) = self.index.stamp(place, |entry| {
+            let old = entry.home();
+            entry.set_home(home);
+            (old, home_bytes(entry))
+        });
         self.live.remove(old, bytes);
         self.live.add(home, bytes);
-        self.index.stamp(place, |entry| entry.set_home(home));
+    }
+
+    /// Overwrites a string where it lies, if it fits there and nothing else about the key changes: what most writes to
+    /// keys that are there come to. Returns whether it did.
+    #[inline]
+    fn rewrite(&mut self, place: Place, payload: &Payload<'_>, stamp: &Stamp) -> bool {
+        if self.in_pieces.is_some() {
+            return false;
+        }
+        let rewritten = self.index.rewrite(place, stamp.access, |entry| {
+            let (old, bytes) = (entry.home(), home_bytes(entry));
+            entry.rewrite(payload, stamp.version, stamp.home).then(|| (old, bytes, home_bytes(entry)))
+        });
+        let Some((old, old_bytes, bytes)) = rewritten else { return false };
+        self.live.remove(old, old_bytes);
+        self.live.add(stamp.home, bytes);
+        true
     }
 }
 
 /// Bytes that an entry's home keeps alive in its segment: the value, the key, and what frames them.
+#[inline]
 fn home_bytes(entry: &Entry) -> u64 {
     const FRAME_BYTES: u64 = 56;
-    FRAME_BYTES + entry.key().len() as u64 + entry.value_bytes() as u64
+    FRAME_BYTES + entry.text_bytes() as u64
 }
 
 impl Partition {
@@ -411,6 +432,7 @@ impl Partition {
         let meta = Meta { version: stamp.version, home: Home::NONE, expires, revision: 1, access: stamp.access };
         let place = match this.index.find(hash, key) {
             None => this.index.insert(hash, key, payload, &meta),
+            Some(place) if expires.is_none() && this.rewrite(place, &payload, stamp) => return place,
             Some(place) => {
                 let old = this.index.entry(place).meta();
                 this.forget(hash, place);

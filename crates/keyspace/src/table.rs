@@ -193,6 +193,7 @@ impl Table {
         }
     }
 
+    #[inline(always)]
     fn bucket_mut(&mut self, at: BucketAt) -> &mut Bucket {
         match at {
             BucketAt::Main(index) => self.main.at_mut(index as usize),
@@ -240,9 +241,15 @@ impl Table {
     /// Replaces the slot at `place` by another handle to an entry of the same hash.
     #[inline]
     pub fn set(&mut self, place: Place, slot: u64) {
+        *self.slot_mut(place) = slot;
+    }
+
+    /// The slot at `place`, to be replaced by another handle to an entry of the same hash.
+    #[inline]
+    pub fn slot_mut(&mut self, place: Place) -> &mut u64 {
         let bucket = self.bucket_mut(place.bucket);
         assert!(bucket.tags[usize::from(place.slot)] != 0, "a place must name a live entry");
-        bucket.slots[usize::from(place.slot)] = slot;
+        &mut bucket.slots[usize::from(place.slot)]
     }
 
     /// Asks the processor for the cache line that [`Table::find`] of `hash` will read first, and returns the

@@ -39,15 +39,16 @@ use crate::waiting::Ready;
 use base::codec::{put_bytes, put_varint};
 use base::number::{NumberText, format_i64};
 use base::{DbId, PartitionId, Reader, TimeMs};
-use journal::{Journal, Position, ReadMode, RecordHead, RecordKind};
+use journal::{Journal, Position, ReadMode, RecordKind};
 use parking_lot::MutexGuard;
-use smallvec::SmallVec;
 use std::ops::ControlFlow;
 
 mod events;
+mod parts;
 mod several;
 mod waiting;
 
+use self::parts::{Part, Parts};
 pub use several::KeyState;
 
 /// Why a transaction cannot give what was asked for.
@@ -123,15 +124,6 @@ pub struct Found {
     is_spilled: bool,
 }
 
-/// One locked partition and what was done to it.
-struct Part<'a> {
-    guard: MutexGuard<'a, Partition>,
-    effects: Vec<u8>,
-    effect_count: u32,
-    /// The only effect so far is a put that ended here: its home can be set without looking it up again.
-    single_put: Option<(u8, Place)>,
-}
-
 /// What a transaction left in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
@@ -158,7 +150,7 @@ pub struct Lookups {
 pub struct Tx<'a> {
     keyspace: &'a Keyspace,
     journal: &'a Journal,
-    parts: SmallVec<[Part<'a>; 1]>,
+    parts: Parts<'a>,
     db: DbId,
     now: TimeMs,
     /// What ends then or before counts as absent: `now`, unless [`Tx::see_ended`] was called.
@@ -169,7 +161,6 @@ pub struct Tx<'a> {
     spare: &'a mut Vec<u8>,
     /// Spilled values are read under the locks: see [`Tx::read_in_place`].
     reads_in_place: bool,
-    missing: Vec<Spilled>,
     /// What partitions that were looked at without being kept locked reveal.
     seen: Position,
     lookups: Lookups,
@@ -177,13 +168,23 @@ pub struct Tx<'a> {
     interests: Interests,
     /// Whether a key that is looked for in vain is news.
     hears_misses: bool,
-    told: Vec<Told>,
-    /// Keys that changed while somebody waited for them.
-    ready: Vec<Ready>,
     /// A database was emptied, which is news even if there was nothing in it.
     flushes: bool,
     /// The connection it works for; 0 is the node itself.
     origin: u64,
+    /// What few transactions have.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few transactions have: apart, so that the others neither make nor look at it.
+#[derive(Default)]
+struct Rare {
+    /// Values to be fetched.
+    missing: Vec<Spilled>,
+    /// What is told once it is committed.
+    told: Vec<Told>,
+    /// Keys that changed while somebody waited for them.
+    ready: Vec<Ready>,
 }
 
 /// Before this nothing ends: ends are later.
@@ -216,7 +217,7 @@ impl<'a> Tx<'a> {
         begin: Begin,
         spare: &'a mut Vec<u8>,
     ) -> Tx<'a> {
-        let parts = Self::lock(ids, spare, |id| Some(keyspace.lock(id))).expect("a lock is taken sooner or later");
+        let parts = Self::lock(ids, |id| Some(keyspace.lock(id))).expect("a lock is taken sooner or later");
         Self::over(parts, keyspace, journal, begin, spare)
     }
 
@@ -229,29 +230,23 @@ impl<'a> Tx<'a> {
         begin: Begin,
         spare: &'a mut Vec<u8>,
     ) -> Option<Tx<'a>> {
-        let parts = Self::lock(ids, spare, |id| keyspace.lock_or_give_up(id))?;
+        let parts = Self::lock(ids, |id| keyspace.lock_or_give_up(id))?;
         Some(Self::over(parts, keyspace, journal, begin, spare))
     }
 
     #[inline]
-    fn lock(
-        ids: &[PartitionId],
-        spare: &mut Vec<u8>,
-        lock: impl Fn(PartitionId) -> Option<MutexGuard<'a, Partition>>,
-    ) -> Option<SmallVec<[Part<'a>; 1]>> {
+    fn lock(ids: &[PartitionId], lock: impl Fn(PartitionId) -> Option<MutexGuard<'a, Partition>>) -> Option<Parts<'a>> {
         debug_assert!(ids.is_sorted_by(|a, b| a < b), "partitions are locked in ascending order");
-        let mut parts = SmallVec::new();
-        for id in ids {
-            let guard = lock(*id)?;
-            let effects = if parts.is_empty() { std::mem::take(spare) } else { Vec::new() };
-            parts.push(Part { guard, effects, effect_count: 0, single_put: None });
+        if let [id] = ids {
+            return Some(Parts::One(Part::new(lock(*id)?)));
         }
-        Some(parts)
+        let parts: Option<Vec<Part<'a>>> = ids.iter().map(|id| lock(*id).map(Part::new)).collect();
+        parts.map(Parts::Several)
     }
 
     #[inline]
     fn over(
-        parts: SmallVec<[Part<'a>; 1]>,
+        parts: Parts<'a>,
         keyspace: &'a Keyspace,
         journal: &'a Journal,
         begin: Begin,
@@ -269,15 +264,13 @@ impl<'a> Tx<'a> {
             no_touch,
             spare,
             reads_in_place: false,
-            missing: Vec::new(),
             seen: Position::ZERO,
             lookups: Lookups::default(),
             interests: keyspace.interests(),
             hears_misses: false,
-            told: Vec::new(),
-            ready: Vec::new(),
             flushes: false,
             origin: 0,
+            rare: None,
         }
     }
 
@@ -358,12 +351,15 @@ impl<'a> Tx<'a> {
 
     #[inline]
     fn part_of(&self, key: &[u8]) -> usize {
-        if self.parts.len() == 1 {
-            debug_assert_eq!(self.keyspace.partition_of(key), self.parts[0].guard.id(), "a command names its keys");
+        if let Parts::One(part) = &self.parts {
+            debug_assert_eq!(self.keyspace.partition_of(key), part.guard.id(), "a command names its keys");
             return 0;
         }
-        let id = self.keyspace.partition_of(key);
-        self.parts.binary_search_by_key(&id, |part| part.guard.id()).expect("a command touches only keys it named")
+        self.part_among(key)
+    }
+
+    fn part_among(&self, key: &[u8]) -> usize {
+        self.position_of(self.keyspace.partition_of(key)).expect("a command touches only keys it named")
     }
 
     /// Finds `key` unless it is absent or has ended; leaves its access clock alone.
@@ -439,7 +435,7 @@ impl<'a> Tx<'a> {
     fn unspill(&mut self, key: &[u8], found: Found) -> Result<(), Stop> {
         let wanted = self.spilled_at(key, found);
         if !self.reads_in_place && !self.has_changes() {
-            self.missing.push(wanted);
+            self.rare().missing.push(wanted);
             return Err(Stop::Spilled);
         }
         let image = if self.has_changes() {
@@ -466,8 +462,7 @@ impl<'a> Tx<'a> {
             self.parts.iter().all(|part| part.effect_count == 0),
             "a command is run anew only if it changed nothing"
         );
-        self.give_back();
-        std::mem::take(&mut self.missing)
+        self.rare.take().map(|rare| rare.missing).unwrap_or_default()
     }
 
     /// The string at `key`.
@@ -557,10 +552,11 @@ impl<'a> Tx<'a> {
     fn change_in(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
         let stamp = self.stamp(part);
         let physical = self.parts[part].guard.physical(self.db);
-        let Part { guard, effects, effect_count, single_put } = &mut self.parts[part];
+        let part = &mut self.parts[part];
+        part.begin_effect(self.spare);
+        let Part { guard, effects, single_put, .. } = part;
         let start = effects.len();
         encode(effects, physical);
-        *effect_count += 1;
         *single_put = None;
         let (db, effect) = Effect::decode(&mut Reader::new(&effects[start..])).expect("an effect made here decodes");
         guard.apply(db, &effect, &stamp).expect("an effect made here applies")
@@ -575,10 +571,11 @@ impl<'a> Tx<'a> {
         }
         let stamp = self.stamp(part);
         let db = self.parts[part].guard.physical(self.db);
-        let Part { guard, effects, effect_count, single_put } = &mut self.parts[part];
+        let changed = &mut self.parts[part];
+        changed.begin_effect(self.spare);
+        let Part { guard, effects, effect_count, single_put } = changed;
         effect::put_string(effects, db, key, expires, value);
         let place = guard.put_string(db, key, expires, value, &stamp);
-        *effect_count += 1;
         *single_put = (*effect_count == 1).then_some((db, place));
         self.signal(part, key);
     }
@@ -699,6 +696,9 @@ impl<'a> Tx<'a> {
         let (now, stamp) = (self.now, self.stamp(0));
         let hears = self.interests.wants_events();
         let Part { guard, effects, effect_count, single_put } = &mut self.parts[0];
+        if *effect_count == 0 {
+            *effects = std::mem::take(self.spare);
+        }
         let mut body = Vec::new();
         let mut count = 0;
         guard.ended(now, limit, |db, entry, ending| {
@@ -772,51 +772,64 @@ impl<'a> Tx<'a> {
     /// One append; no syscall.
     #[inline]
     pub fn commit(mut self, garbage: &mut Vec<Garbage>) -> Committed {
+        match &self.parts {
+            Parts::One(part) if part.effect_count == 0 && self.has_only_looked(part) => {
+                let revealed = self.seen.max(part.guard.revealed);
+                Committed { revealed, wrote: false, lookups: self.lookups, ready: Vec::new() }
+            }
+            _ => self.commit_news(garbage),
+        }
+    }
+
+    /// Whether there is nothing to tell or to pass on after looking at this one partition.
+    #[inline]
+    fn has_only_looked(&self, part: &Part<'_>) -> bool {
+        self.rare.is_none() && !self.flushes && !part.guard.has_garbage()
+    }
+
+    fn commit_news(&mut self, garbage: &mut Vec<Garbage>) -> Committed {
         let wrote = self.has_changes();
         if wrote {
             self.commit_changes();
         }
         let mut revealed = self.seen;
-        for part in &mut self.parts {
+        for part in self.parts.iter_mut() {
             revealed = revealed.max(part.guard.revealed);
             if part.guard.has_garbage() {
                 garbage.append(&mut part.guard.take_garbage());
             }
         }
-        if !self.told.is_empty() || ((wrote || self.flushes) && self.interests.wants_changes()) {
+        if self.rare.is_some() || ((wrote || self.flushes) && self.interests.wants_changes()) {
             self.let_hear(revealed);
         }
+        let ready = self.rare.take().map(|rare| rare.ready).unwrap_or_default();
         self.give_back();
-        Committed { revealed, wrote, lookups: self.lookups, ready: std::mem::take(&mut self.ready) }
+        Committed { revealed, wrote, lookups: self.lookups, ready }
+    }
+
+    #[cold]
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     fn commit_changes(&mut self) {
-        let changed_count = self.parts.iter().filter(|part| part.effect_count > 0).count();
-        if changed_count == 1 { self.commit_one() } else { self.commit_many() }
-    }
-
-    fn head(&self, kind: RecordKind, part: &Part<'_>) -> RecordHead {
-        let (partition, version) = (part.guard.id(), part.guard.version().next());
-        RecordHead { kind, partition, version, time: self.horizon, term: 0 }
-    }
-
-    fn commit_one(&mut self) {
-        let index = self.parts.iter().position(|part| part.effect_count > 0).expect("one was counted");
-        let head = self.head(RecordKind::Batch, &self.parts[index]);
-        let part = &mut self.parts[index];
-        let appended = spilled::append_or_stop(self.journal, &head, &part.effects);
-        part.guard.set_version(head.version);
-        part.guard.revealed = appended.end;
-        let home = Home(appended.start.pack());
-        match part.single_put {
-            Some((db, place)) => part.guard.set_home(db, place, home),
-            None => part.guard.set_homes(&part.effects, spilled::home_in(home, part.effects.len(), part.effect_count)),
+        let (journal, time) = (self.journal, self.horizon);
+        match &mut self.parts {
+            Parts::One(part) => part.commit(journal, time),
+            Parts::Several(parts) => {
+                let mut changed = parts.iter_mut().filter(|part| part.effect_count > 0);
+                match (changed.next(), changed.next()) {
+                    (Some(part), None) => part.commit(journal, time),
+                    _ => self.commit_many(),
+                }
+            }
         }
     }
 
     fn commit_many(&mut self) {
         let changed = || self.parts.iter().filter(|part| part.effect_count > 0);
-        let head = self.head(RecordKind::MultiBatch, changed().next().expect("several were counted"));
+        let first = changed().next().expect("several were counted");
+        let head = first.head(RecordKind::MultiBatch, self.horizon);
         let mut body = Vec::with_capacity(changed().map(|part| part.effects.len() + 24).sum());
         put_varint(&mut body, changed().count() as u64);
         for part in changed() {
@@ -835,17 +848,15 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Unlocks, and keeps the scratch memory for the next transaction unless a large batch blew it up.
+    /// Keeps the scratch memory for the next transaction unless a large batch blew it up.
     #[inline]
     fn give_back(&mut self) {
         const SPARE_BYTES_MAX: usize = 1 << 20;
-        if let Some(first) = self.parts.first_mut() {
-            let mut effects = std::mem::take(&mut first.effects);
-            if effects.capacity() <= SPARE_BYTES_MAX {
-                effects.clear();
-                *self.spare = effects;
-            }
+        let Some(changed) = self.parts.iter_mut().find(|part| part.effect_count > 0) else { return };
+        let mut effects = std::mem::take(&mut changed.effects);
+        if effects.capacity() <= SPARE_BYTES_MAX {
+            effects.clear();
+            *self.spare = effects;
         }
-        self.parts.clear();
     }
 }

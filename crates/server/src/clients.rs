@@ -223,6 +223,13 @@ impl Client {
         self.watched_count.store(transaction.map_or(0, Transaction::watched_count), Ordering::Relaxed);
     }
 
+    /// Whether the connection was to close when last looked. For a task that goes on: one that waits asks
+    /// [`Client::is_killed`].
+    #[inline]
+    pub fn was_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
     /// Whether the connection is to close. If not, the task is woken when it is, or when it is unblocked.
     ///
     /// # Cost

@@ -303,7 +303,8 @@ impl<S: Stream> Connection<S> {
         moment: &mut Moment,
     ) -> Result<Option<End>, End> {
         match resolved {
-            Ok(resolved) => self.wait_for_turn(resolved, &args, moment).await?,
+            Ok(resolved) if self.may_have_to_wait() => self.wait_for_turn(resolved, &args, moment).await?,
+            Ok(_) => {}
             Err(_) if is_http(args.at(0)) => {
                 tracing::warn!(client = self.client.id(), "an HTTP request on the RESP port: connection closed");
                 return Err(End::Protocol);
@@ -391,8 +392,13 @@ impl<S: Stream> Connection<S> {
         scripts.busy_error()
     }
 
-    /// Waits while CLIENT PAUSE holds a command back, and a little when memory runs over its limit.
+    /// Whether [`Connection::wait_for_turn`] has anything to look at.
     #[inline]
+    fn may_have_to_wait(&self) -> bool {
+        self.server.clients.is_pausing() || self.server.node.is_crowded()
+    }
+
+    /// Waits while CLIENT PAUSE holds a command back, and a little when memory runs over its limit.
     async fn wait_for_turn(&mut self, resolved: &Resolved, args: &Args<'_>, moment: &mut Moment) -> Result<(), End> {
         let flags = self.session.flags_of(resolved.spec);
         let is_write = flags.has(Flags::WRITE);
@@ -699,16 +705,17 @@ impl<S: Stream> Connection<S> {
         let mut written = 0;
         let (client, stream, out) = (&self.client, &mut self.stream, &self.out);
         poll_fn(|ctx| {
-            while written < out.len() {
-                if client.is_killed(ctx) {
-                    return Poll::Ready(Err(End::Killed));
-                }
+            while written < out.len() && !client.was_killed() {
                 match Pin::new(&mut *stream).poll_write(ctx, &out[written..]) {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Closed)),
                     Poll::Ready(Ok(count)) => written += count,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                    Poll::Pending if client.is_killed(ctx) => break,
                     Poll::Pending => return Poll::Pending,
                 }
+            }
+            if written < out.len() {
+                return Poll::Ready(Err(End::Killed));
             }
             // A stream may hold back what it has taken, as TLS does.
             match Pin::new(&mut *stream).poll_flush(ctx) {
@@ -740,13 +747,19 @@ impl<S: Stream> Connection<S> {
         }
         let (client, stream, input) = (&self.client, &mut self.stream, &mut self.input);
         let count = poll_fn(|ctx| {
-            if client.is_killed(ctx) {
-                return Poll::Ready(Err(End::Killed));
+            let told = |is_killed: bool| match (is_killed, client.feed.is_waiting()) {
+                (true, _) => Poll::Ready(Err(End::Killed)),
+                (false, true) => Poll::Ready(Ok(None)),
+                (false, false) => Poll::Pending,
+            };
+            if let Poll::Ready(told) = told(client.was_killed()) {
+                return Poll::Ready(told);
             }
-            if client.feed.is_waiting() {
-                return Poll::Ready(Ok(None));
+            match poll_read_into(Pin::new(&mut *stream), ctx, input) {
+                Poll::Ready(read) => Poll::Ready(read.map(Some).map_err(End::from)),
+                // Who comes to tell from here on wakes this task.
+                Poll::Pending => told(client.is_killed(ctx)),
             }
-            poll_read_into(Pin::new(&mut *stream), ctx, input).map_ok(Some).map_err(End::from)
         })
         .await?;
         let Some(count) = count else {

@@ -1,6 +1,7 @@
 //! What a transaction tells: see [`crate::events`].
 
-use super::{Found, Part, Tx};
+use super::parts::Part;
+use super::{Found, Tx};
 use crate::effect::Effect;
 use crate::events::{Event, Happened, Heard, Message, Told};
 use crate::partition::{Applied, has_ended};
@@ -35,7 +36,7 @@ impl Tx<'_> {
 
     /// Sends a message when the transaction is committed.
     pub fn publish(&mut self, message: Message) {
-        self.told.push(Told::Message(message));
+        self.rare().told.push(Told::Message(message));
     }
 
     /// The transaction tells of what the journal holds up to `position`: whoever hears it waits for that.
@@ -61,7 +62,7 @@ impl Tx<'_> {
 
     #[cold]
     pub(super) fn tell(&mut self, event: Event, name: &'static str, db: DbId, key: &[u8]) {
-        self.told.push(Told::Happened(Happened { event, name, db, key: key.into() }));
+        self.rare().told.push(Told::Happened(Happened { event, name, db, key: key.into() }));
     }
 
     /// Tells what the change that `key` is about to see will do besides: a key that has ended but is still there goes,
@@ -114,17 +115,21 @@ impl Tx<'_> {
         }
     }
 
-    /// Lets the listener hear what was told, once all of it is in the journal.
+    /// Lets the listener hear what was told and what was changed, if that is news, once all of it is in the journal.
     #[cold]
     pub(super) fn let_hear(&mut self, revealed: Position) {
+        let told = self.rare.as_ref().map_or(&[][..], |rare| &rare.told);
+        let wants = self.interests.wants_changes();
+        let changed = self.parts.iter().filter(|part| wants && part.effect_count > 0);
+        let changes: SmallVec<[&[u8]; 4]> = changed.map(|part| &part.effects[..]).collect();
+        let flushes = self.flushes;
+        if told.is_empty() && changes.is_empty() && !(wants && flushes) {
+            return;
+        }
         if let Some(listener) = self.keyspace.listener() {
-            let wants = self.interests.wants_changes();
-            let changed = self.parts.iter().filter(|part| wants && part.effect_count > 0);
-            let changes: SmallVec<[&[u8]; 4]> = changed.map(|part| &part.effects[..]).collect();
-            let (interests, told, origin, flushes) = (self.interests, &self.told[..], self.origin, self.flushes);
+            let (interests, origin) = (self.interests, self.origin);
             listener.hear(&Heard { interests, told, changes: &changes, flushes, origin, revealed });
         }
-        self.told.clear();
     }
 }
 

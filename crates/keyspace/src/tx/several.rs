@@ -5,7 +5,8 @@
 //!
 //! Invariant: partitions are waited for in ascending order only; any other one is taken only if nobody holds it.
 
-use super::{Found, Lookups, Part, Tx};
+use super::parts::Part;
+use super::{Found, Lookups, Tx};
 use crate::keyspace::Keyspace;
 use base::{PartitionId, Version};
 use journal::Position;
@@ -37,13 +38,13 @@ impl<'a> Tx<'a> {
     pub fn fetch_ahead(&mut self, key: &[u8]) {
         if let Some(found @ Found { is_spilled: true, .. }) = self.peek(key) {
             let wanted = self.spilled_at(key, found);
-            self.missing.push(wanted);
+            self.rare().missing.push(wanted);
         }
     }
 
     /// How many values were asked for and are missing.
     pub fn missing_count(&self) -> usize {
-        self.missing.len()
+        self.rare.as_ref().map_or(0, |rare| rare.missing.len())
     }
 
     /// From here on nothing stops with `Spilled`: what is missing is read from the journal under the locks. For
@@ -88,7 +89,7 @@ impl<'a> Tx<'a> {
         let Err(index) = self.position_of(id) else { return true };
         let guard = if index == self.parts.len() { Some(self.keyspace.lock(id)) } else { self.keyspace.try_lock(id) };
         let Some(guard) = guard else { return false };
-        self.parts.insert(index, Part { guard, effects: Vec::new(), effect_count: 0, single_put: None });
+        self.parts.insert(index, Part::new(guard));
         true
     }
 

@@ -39,9 +39,11 @@ impl Tx<'_> {
     #[cold]
     fn signal_waited(&mut self, part: usize, db: DbId, key: &[u8]) {
         let guard = &self.parts[part].guard;
-        let is_noted = || self.ready.iter().any(|ready| ready.db == db && ready.key == key);
+        let noted = self.rare.as_ref().map_or(&[][..], |rare| &rare.ready);
+        let is_noted = || noted.iter().any(|ready| ready.db == db && ready.key == key);
         if guard.waiting.has(db, key) && !is_noted() {
-            self.ready.push(Ready { partition: guard.id(), db, key: key.to_vec() });
+            let ready = Ready { partition: guard.id(), db, key: key.to_vec() };
+            self.rare().ready.push(ready);
         }
     }
 
