@@ -400,11 +400,9 @@ fn decode(text: &[u8], out: &mut Vec<u8>, plus_is_space: bool) -> Option<()> {
 
 /// The names and values of a query, as they were sent: `a=1&b` is (a, 1) and (b, nothing).
 pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
-        match memchr::memchr(b'=', pair) {
-            Some(at) => (&pair[..at], &pair[at + 1..]),
-            None => (pair, &[][..]),
-        }
+    query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| match memchr::memchr(b'=', pair) {
+        Some(at) => (&pair[..at], &pair[at + 1..]),
+        None => (pair, &[][..]),
     })
 }
 
@@ -510,8 +508,17 @@ mod tests {
     #[test]
     fn chunks_that_are_spelled_wrong_are_refused() {
         for text in [
-            "\r\n", "x\r\n", "-1\r\n", "0x5\r\n", "5\nhello", "5\r\nhelloX\r\n", "5\r\nhello\n", "1234567890abcdef\r\n", " 5\r\n",
-            "0\r\nnonsense\r\n\r\n", "1\rx\r\n",
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "0x5\r\n",
+            "5\nhello",
+            "5\r\nhelloX\r\n",
+            "5\r\nhello\n",
+            "1234567890abcdef\r\n",
+            " 5\r\n",
+            "0\r\nnonsense\r\n\r\n",
+            "1\rx\r\n",
         ] {
             let refused = Chunks::default().decode(text.as_bytes(), &mut Vec::new(), 100);
             assert_eq!(refused, Err(ChunkError::Syntax), "{text:?}");
