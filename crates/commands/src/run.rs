@@ -267,6 +267,7 @@ pub fn run<'e>(
     }
     if committed.wrote {
         call.session.written = committed.revealed;
+        call.session.written_version = committed.version;
     }
     Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, refused }
 }

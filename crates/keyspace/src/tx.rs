@@ -38,7 +38,7 @@ use crate::value::{Kind, Value, as_integer};
 use crate::waiting::Ready;
 use base::codec::{put_bytes, put_varint};
 use base::number::{NumberText, format_i64};
-use base::{DbId, PartitionId, Reader, TimeMs};
+use base::{DbId, PartitionId, Reader, TimeMs, Version};
 use journal::{Journal, Position, ReadMode, RecordKind};
 use parking_lot::MutexGuard;
 use std::ops::ControlFlow;
@@ -131,6 +131,8 @@ pub struct Committed {
     pub revealed: Position,
     /// Whether it wrote a batch.
     pub wrote: bool,
+    /// The version of the last partition it locked, which is the batch's own when that is the one it wrote to.
+    pub version: Version,
     /// What was looked up.
     pub lookups: Lookups,
     /// Keys that changed while somebody waited for them: their queues are to be served.
@@ -775,7 +777,8 @@ impl<'a> Tx<'a> {
         match &self.parts {
             Parts::One(part) if part.effect_count == 0 && self.has_only_looked(part) => {
                 let revealed = self.seen.max(part.guard.revealed);
-                Committed { revealed, wrote: false, lookups: self.lookups, ready: Vec::new() }
+                let version = part.guard.version();
+                Committed { revealed, wrote: false, version, lookups: self.lookups, ready: Vec::new() }
             }
             _ => self.commit_news(garbage),
         }
@@ -792,8 +795,9 @@ impl<'a> Tx<'a> {
         if wrote {
             self.commit_changes();
         }
-        let mut revealed = self.seen;
+        let (mut revealed, mut version) = (self.seen, Version(0));
         for part in self.parts.iter_mut() {
+            version = part.guard.version();
             revealed = revealed.max(part.guard.revealed);
             if part.guard.has_garbage() {
                 garbage.append(&mut part.guard.take_garbage());
@@ -804,7 +808,7 @@ impl<'a> Tx<'a> {
         }
         let ready = self.rare.take().map(|rare| rare.ready).unwrap_or_default();
         self.give_back();
-        Committed { revealed, wrote, lookups: self.lookups, ready }
+        Committed { revealed, wrote, version, lookups: self.lookups, ready }
     }
 
     #[cold]

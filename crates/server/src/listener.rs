@@ -1,8 +1,9 @@
-//! Accepting RESP connections, plain and over TLS, refusing too many, and closing idle ones.
+//! Accepting connections of every door, plain and over TLS, refusing too many, and closing idle ones.
 
 use crate::clients::Client;
-use crate::config::Settings;
+use crate::config::{SettingId, Settings};
 use crate::connection::Connection;
+use crate::http::connection::HttpConnection;
 use crate::serve::Server;
 use crate::statistics::Counter;
 use crate::tls;
@@ -27,22 +28,38 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What is spoken on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// RESP.
-    Plain,
-    /// RESP over TLS.
+    /// The Redis protocol.
+    Resp,
+    /// The Redis protocol over TLS.
     Tls,
+    /// HTTP.
+    Http,
 }
 
 impl Door {
-    /// Every one.
-    pub const ALL: [Door; 2] = [Door::Plain, Door::Tls];
+    /// All of them.
+    pub const ALL: [Door; 3] = [Door::Resp, Door::Tls, Door::Http];
+
+    /// The setting that says which port it is.
+    pub const fn setting(self) -> SettingId {
+        match self {
+            Door::Resp => const { SettingId::of("port") },
+            Door::Tls => const { SettingId::of("tls-port") },
+            Door::Http => const { SettingId::of("http-port") },
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Door::Resp => "RESP",
+            Door::Tls => "RESP over TLS",
+            Door::Http => "HTTP",
+        }
+    }
 
     /// The addresses that `settings` want it on; port 0 is nowhere.
     fn addresses(self, settings: &Settings) -> Vec<SocketAddr> {
-        let port = match self {
-            Door::Plain => settings.port(),
-            Door::Tls => settings.tls_port(),
-        };
+        let port = settings.number(self.setting()) as u16;
         let addresses = settings.bind_addresses().into_iter().filter(|_| port != 0);
         addresses.map(|address| SocketAddr::new(address, port)).collect()
     }
@@ -65,18 +82,34 @@ impl Listening {
     }
 }
 
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub struct Unavailable {
+    /// The setting that names its port.
+    pub setting: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+    /// Why not.
+    pub error: io::Error,
+}
+
+/// What one too many is told over HTTP.
+const HTTP_TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// Opens `doors` on every address that the settings want them on, and closes them anywhere else. Listeners
 /// that are wanted still go on undisturbed.
 ///
 /// # Errors
 /// The address that cannot be listened on; the listeners there were go on.
-pub fn listen(server: &Arc<Server>, doors: &[Door]) -> Result<(), (SocketAddr, io::Error)> {
+pub fn listen(server: &Arc<Server>, doors: &[Door]) -> Result<(), Unavailable> {
     let mut listeners = server.listeners.lock();
     let mut added = Vec::new();
     for door in doors {
         let wanted = door.addresses(&server.settings);
         let is_new = |address: &SocketAddr| listeners.iter().all(|old| (old.door, old.address) != (*door, *address));
-        let bound = bind_each(&wanted, is_new, bind)?;
+        let setting = door.setting().row().name;
+        let refused = |(address, error)| Unavailable { setting, address, error };
+        let bound = bind_each(&wanted, is_new, bind).map_err(refused)?;
         added.extend(bound.into_iter().map(|(address, socket)| (*door, address, Arc::new(socket))));
     }
     let is_old =
@@ -85,10 +118,7 @@ pub fn listen(server: &Arc<Server>, doors: &[Door]) -> Result<(), (SocketAddr, i
         old.stop();
     }
     for (door, address, socket) in added {
-        match door {
-            Door::Plain => tracing::info!(%address, "listening for RESP"),
-            Door::Tls => tracing::info!(%address, "listening for RESP over TLS"),
-        }
+        tracing::info!(%address, "listening for {}", door.name());
         let task = tokio::spawn(accept(Arc::clone(server), Arc::clone(&socket), door)).abort_handle();
         listeners.push(Listening { door, address, socket, task });
     }
@@ -161,11 +191,13 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, door: 
     let registered = server.clients.register(peer, local, &stream, server.settings.clients_max());
     let Some(client) = registered else {
         server.statistics.count(Counter::ConnectionsRejected, 1);
-        if door == Door::Tls {
+        let refusal: &[u8] = match door {
+            Door::Resp => b"-ERR max number of clients reached\r\n",
+            Door::Http => HTTP_TOO_MANY,
             // It could not read the reason before a handshake.
-            return;
-        }
-        tokio::spawn(async move { stream.write_all(b"-ERR max number of clients reached\r\n").await });
+            Door::Tls => return,
+        };
+        tokio::spawn(async move { stream.write_all(refusal).await });
         return;
     };
     server.statistics.count(Counter::Connections, 1);
@@ -174,8 +206,9 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, door: 
         let clients = Arc::clone(&server.clients);
         let id = client.id();
         match door {
-            Door::Plain => drop(Connection::new(server, client, stream).serve().await),
+            Door::Resp => drop(Connection::new(server, client, stream).serve().await),
             Door::Tls => serve_tls(server, client, stream, peer).await,
+            Door::Http => HttpConnection::new(server, client, stream).serve().await,
         }
         clients.unregister(id);
     });

@@ -13,7 +13,7 @@ use crate::descriptors;
 use crate::exit::{self, Exit};
 use crate::feed::Bounds;
 use crate::host::ServerHost;
-use crate::listener::{self, Door, Listening};
+use crate::listener::{self, Door, Listening, Unavailable};
 use crate::logging;
 use crate::metrics::{MetricsSource, Opening};
 use crate::statistics::Statistics;
@@ -29,7 +29,6 @@ use keyspace::events::{Heard, Interests, Listener};
 use keyspace::stream::BlockLimits;
 use node::{MemoryLimit, MemoryPolicy, Node, OpenError, Options, Progress};
 use parking_lot::Mutex;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -379,19 +378,16 @@ fn serve_what_ends(server: &Arc<Server>) {
     });
 }
 
-fn address_refused((address, error): (SocketAddr, std::io::Error)) -> Exit {
-    tracing::error!(%address, %error, "cannot listen; is another server running there?");
+fn address_refused(Unavailable { setting, address, error }: Unavailable) -> Exit {
+    tracing::error!(%address, %error, "cannot listen; is another server running there? --{setting} names another port");
     Exit::AddressUnavailable
 }
 
 /// Serves the admin port, from before the directory is opened: who watches the process sees that it lives.
-fn listen_admin(
-    settings: &Settings,
-    opening: &Arc<Opening>,
-    tls: &Arc<Tls>,
-) -> Result<(), (SocketAddr, std::io::Error)> {
+fn listen_admin(settings: &Settings, opening: &Arc<Opening>, tls: &Arc<Tls>) -> Result<(), Unavailable> {
     if settings.admin_port() != 0 {
-        for listener in admin::bind(&settings.admin_addresses(), settings.admin_port())? {
+        let refused = |(address, error)| Unavailable { setting: "admin-port", address, error };
+        for listener in admin::bind(&settings.admin_addresses(), settings.admin_port()).map_err(refused)? {
             let tls = settings.admin_tls().then(|| Arc::clone(tls));
             tokio::spawn(admin::serve(listener, Arc::clone(opening) as Arc<dyn MetricsSource>, tls));
         }
@@ -464,8 +460,10 @@ fn follow_doors(server: &Arc<Server>) {
             "Unable to update TLS configuration. Check server logs.".to_owned()
         })
     }
-    follow(server, SettingId::of("port"), |server| open(server, Door::Plain));
-    follow(server, SettingId::of("tls-port"), |server| {
+    for door in [Door::Resp, Door::Http] {
+        follow(server, door.setting(), move |server| open(server, door));
+    }
+    follow(server, Door::Tls.setting(), |server| {
         load_tls(server)?;
         open(server, Door::Tls)
     });
