@@ -7,6 +7,7 @@
 
 use super::{Found, Lookups, Part, Tx};
 use crate::keyspace::Keyspace;
+use crate::spilled::Spilled;
 use base::{PartitionId, Version};
 use journal::Position;
 
@@ -39,6 +40,11 @@ impl<'a> Tx<'a> {
             let wanted = self.spilled_at(key, found);
             self.missing.push(wanted);
         }
+    }
+
+    /// Asks for values that were come across in partitions that are not kept locked: see [`Tx::into_spilled`].
+    pub fn want(&mut self, values: impl IntoIterator<Item = Spilled>) {
+        self.missing.extend(values);
     }
 
     /// How many values were asked for and are missing.
@@ -88,6 +94,7 @@ impl<'a> Tx<'a> {
         let Err(index) = self.position_of(id) else { return true };
         let guard = if index == self.parts.len() { Some(self.keyspace.lock(id)) } else { self.keyspace.try_lock(id) };
         let Some(guard) = guard else { return false };
+        self.interests = self.keyspace.interests_besides(self.interests);
         self.parts.insert(index, Part { guard, effects: Vec::new(), effect_count: 0, single_put: None });
         true
     }
