@@ -63,7 +63,7 @@ pub(crate) const READ: Spec = Spec {
     since: "larder 0.2",
     complexity: "O(1)",
     summary: "",
-    syntax: "tb key",
+    syntax: "table-key element",
     handler: help,
     subcommands: &[],
     touches: Touches::keys(&[KeyUse::RO_ACCESS]).reaching(Dbs::All),
@@ -75,7 +75,7 @@ const WRITE: Spec = Spec {
     ..READ
 };
 
-const REMOVE: Spec = Spec { arity: Arity::Exactly(5), flags: Flags::WRITE, syntax: "tb key ver", ..WRITE };
+const REMOVE: Spec = Spec { arity: Arity::Exactly(5), flags: Flags::WRITE, syntax: "table-key element ver", ..WRITE };
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[Spec {
@@ -106,7 +106,12 @@ pub static COMMANDS: &[Spec] = &[Spec {
             handler: get,
             ..READ
         },
-        Spec { name: "hdel", summary: "Removes an element of a hash.", handler: |call| remove(call, Kind::Hash), ..REMOVE },
+        Spec {
+            name: "hdel",
+            summary: "Removes an element of a hash.",
+            handler: |call| remove(call, Kind::Hash),
+            ..REMOVE
+        },
         HELP,
         Spec {
             name: "hget",
@@ -118,7 +123,7 @@ pub static COMMANDS: &[Spec] = &[Spec {
             name: "hincrby",
             arity: Arity::Exactly(7),
             summary: "Adds an integer to an element of a hash.",
-            syntax: "tb key increment ttl ver",
+            syntax: "table-key element increment ttl ver",
             handler: increment,
             ..WRITE
         },
@@ -126,7 +131,7 @@ pub static COMMANDS: &[Spec] = &[Spec {
             name: "hset",
             arity: Arity::Exactly(7),
             summary: "Sets an element of a hash.",
-            syntax: "tb key value ttl ver",
+            syntax: "table-key element value ttl ver",
             handler: set_field,
             ..WRITE
         },
@@ -143,7 +148,7 @@ pub static COMMANDS: &[Spec] = &[Spec {
             name: "sadd",
             arity: Arity::Exactly(6),
             summary: "Adds an element to a set, or writes it again.",
-            syntax: "tb key ttl ver",
+            syntax: "table-key element ttl ver",
             handler: add_member,
             ..WRITE
         },
@@ -153,14 +158,19 @@ pub static COMMANDS: &[Spec] = &[Spec {
             handler: |call| look(call, Kind::Set),
             ..READ
         },
-        Spec { name: "srem", summary: "Removes an element of a set.", handler: |call| remove(call, Kind::Set), ..REMOVE },
+        Spec {
+            name: "srem",
+            summary: "Removes an element of a set.",
+            handler: |call| remove(call, Kind::Set),
+            ..REMOVE
+        },
         hustdb_walk::STAT,
         hustdb_walk::TABLES,
         Spec {
             name: "zadd",
             arity: Arity::Exactly(8),
             summary: "Sets the score of an element of a sorted set (opt 0), or adds to it (1) or subtracts from it (-1).",
-            syntax: "tb score key opt ttl ver",
+            syntax: "table-key score element opt ttl ver",
             complexity: "O(log N) for N elements",
             handler: set_score,
             ..WRITE

@@ -45,15 +45,14 @@ const TABLES_MAX: usize = 8192;
 /// What lies in the journal only is fetched by running the command anew, which is not possible within others.
 const WALK: Spec = Spec { flags: Flags::READONLY.and(Flags::NO_MULTI).and(Flags::NOSCRIPT), ..READ };
 
-const EACH: Spec =
-    Spec { keys: Keys::None, scope: Scope::Each, touches: Touches::BY_FLAGS.reaching(Dbs::All), ..WALK };
+const EACH: Spec = Spec { keys: Keys::None, scope: Scope::Each, touches: Touches::BY_FLAGS.reaching(Dbs::All), ..WALK };
 
 pub(crate) const ELEMENTS: Spec = Spec {
     name: "elements",
     arity: Arity::AtLeast(9),
     complexity: "O(N) for N elements",
     summary: "Returns a page of a table's elements.",
-    syntax: "tb H|S|Z offset count bucket-start bucket-end NAMES|VALUES [min max]",
+    syntax: "table-key <H | S | Z> offset count bucket-start bucket-end <NAMES | VALUES> [min max]",
     handler: elements,
     ..WALK
 };
@@ -63,7 +62,7 @@ pub(crate) const ITEMS: Spec = Spec {
     arity: Arity::Exactly(8),
     complexity: "O(N) for N items in all",
     summary: "Returns a page of the pairs and elements of a file.",
-    syntax: "file offset count bucket-start bucket-end NAMES|VALUES",
+    syntax: "file offset count bucket-start bucket-end <NAMES | VALUES>",
     handler: items,
     ..EACH
 };
@@ -73,7 +72,7 @@ pub(crate) const STAT: Spec = Spec {
     arity: Arity::Exactly(3),
     complexity: "O(N) for N elements",
     summary: "Returns the kind of a table, how many elements it has and their bytes.",
-    syntax: "tb",
+    syntax: "table-key",
     handler: stat,
     ..WALK
 };
@@ -328,7 +327,7 @@ fn walk_table(partition: &Partition, db: u8, entry: &EntryRef<'_>, horizon: Time
     };
     let table = page.tells_tables.then(|| (entry.key().to_vec(), letter(entry.kind())));
     let scores = page.scores;
-    each_element(value, scores, &mut |name, value, expires| {
+    each_element(value, scores, |name, value, expires| {
         let element = known.and_then(|known| known.get(name));
         let expires = expires.or(element.and_then(|element| element.expires));
         if has_ended(expires, horizon) || (!matches!(value, Worth::Score(_)) && !page.has(name)) {
@@ -352,11 +351,11 @@ enum Worth<'v> {
     Nothing,
 }
 
-/// Calls `each` with the elements of a table until it says that it has enough.
+/// Calls `each` with name, value and end of a table's elements until it says that it has enough.
 fn each_element(
     value: &Value,
     scores: Option<(f64, f64)>,
-    each: &mut dyn FnMut(&[u8], Worth<'_>, Option<TimeMs>) -> bool,
+    mut each: impl FnMut(&[u8], Worth<'_>, Option<TimeMs>) -> bool,
 ) {
     // `any` ends where `each` has enough; whether it did is of no interest.
     let _ = match value {
@@ -378,7 +377,7 @@ fn each_element(
 fn measure(entry: &EntryRef<'_>) -> Option<(i64, i64)> {
     let Stored::Boxed(value) = entry.stored() else { return None };
     let (mut count, mut bytes) = (0, 0);
-    each_element(value, None, &mut |name, value, _| {
+    each_element(value, None, |name, value, _| {
         count += 1;
         bytes += name.len() as i64 + if let Worth::Bytes(value) = value { value.len() as i64 } else { 0 };
         false

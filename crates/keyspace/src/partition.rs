@@ -21,11 +21,11 @@ mod sorted_set;
 mod stream;
 
 use crate::effect::{Effect, Items};
+use crate::elements::PHYSICAL_DB_COUNT;
 use crate::entry::{Entry, EntryRef, Home, Meta, Payload, Stored};
 use crate::hash::Hash;
 use crate::hasher::hash_bytes;
 use crate::index::Index;
-use crate::elements::PHYSICAL_DB_COUNT;
 use crate::live::LiveBytes;
 use crate::pieces::InPieces;
 use crate::spilled::Image;

@@ -23,10 +23,10 @@ impl Tx<'_> {
     pub fn element(&mut self, key: &[u8], name: &[u8]) -> Result<Option<Element>, Stop> {
         let (part, record) = self.record_of(key);
         let Some(found) = self.record(part, &record)? else { return Ok(None) };
-        Ok(self.record_hash(found).get(name).map(|field| Element {
-            version: decode_version(field.value),
-            expires: field.expires,
-        }))
+        Ok(self
+            .record_hash(found)
+            .get(name)
+            .map(|field| Element { version: decode_version(field.value), expires: field.expires }))
     }
 
     /// Sets what is known of an element, which must be there, of the value at `key`.
