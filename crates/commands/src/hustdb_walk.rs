@@ -34,7 +34,7 @@ pub const BUCKET_COUNT: u16 = 1024;
 /// Items of one page, and those skipped before it.
 pub const PAGE_ITEMS_MAX: usize = 1_000_000;
 /// Bytes after which a page takes no further item.
-const PAGE_BYTES_MAX: usize = 64 << 20;
+pub const PAGE_BYTES_MAX: usize = 64 << 20;
 /// Items that may be skipped before a page.
 const SKIPPED_MAX: usize = 100_000_000;
 /// Values fetched for one walk before it is begun anew.

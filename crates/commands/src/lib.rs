@@ -47,7 +47,7 @@ pub mod help;
 mod hll;
 mod hll_self_test;
 pub mod hustdb;
-mod hustdb_walk;
+pub mod hustdb_walk;
 pub mod hyperloglog;
 pub mod keys;
 pub mod keys_databases;

@@ -25,19 +25,35 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub enum Door {
     /// The Redis protocol.
     Resp,
-    /// HTTP.
+    /// HTTP, with every path but the JSON store's.
     Http,
+    /// HTTP, with hustdb's and hustcache's paths only.
+    Hustdb,
+    /// The JSON store's HTTP.
+    Json,
 }
 
 impl Door {
     /// All of them.
-    pub const ALL: [Door; 2] = [Door::Resp, Door::Http];
+    pub const ALL: [Door; 4] = [Door::Resp, Door::Http, Door::Hustdb, Door::Json];
+
+    /// What the log calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Door::Resp => "RESP",
+            Door::Http => "HTTP",
+            Door::Hustdb => "hustdb's HTTP",
+            Door::Json => "the JSON store's HTTP",
+        }
+    }
 
     /// The setting that says which port it is.
     pub const fn setting(self) -> SettingId {
         match self {
             Door::Resp => const { SettingId::of("port") },
             Door::Http => const { SettingId::of("http-port") },
+            Door::Hustdb => const { SettingId::of("hustdb-port") },
+            Door::Json => const { SettingId::of("json-port") },
         }
     }
 }
@@ -79,7 +95,7 @@ pub fn listen(server: &Arc<Server>, door: Door, port: u16) -> Result<(), Unavail
         old.task.abort();
     }
     for (address, listener) in added {
-        tracing::info!(%address, "listening for {}", match door { Door::Resp => "RESP", Door::Http => "HTTP" });
+        tracing::info!(%address, "listening for {}", door.name());
         let task = tokio::spawn(accept(Arc::clone(server), door, listener)).abort_handle();
         listeners.push(Listening { door, address, task });
     }
@@ -162,7 +178,7 @@ fn welcome(server: &Arc<Server>, door: Door, mut stream: TcpStream, peer: Socket
         server.statistics.count(Counter::ConnectionsRejected, 1);
         let refusal: &[u8] = match door {
             Door::Resp => b"-ERR max number of clients reached\r\n",
-            Door::Http => HTTP_TOO_MANY,
+            Door::Http | Door::Hustdb | Door::Json => HTTP_TOO_MANY,
         };
         tokio::spawn(async move { stream.write_all(refusal).await });
         return;
@@ -174,7 +190,7 @@ fn welcome(server: &Arc<Server>, door: Door, mut stream: TcpStream, peer: Socket
         let id = client.id();
         match door {
             Door::Resp => Connection::new(server, client, stream).serve().await,
-            Door::Http => HttpConnection::new(server, client, stream).serve().await,
+            Door::Http | Door::Hustdb | Door::Json => HttpConnection::new(server, door, client, stream).serve().await,
         }
         clients.unregister(id);
     });

@@ -13,6 +13,7 @@ use crate::descriptors;
 use crate::exit::{self, Exit};
 use crate::feed::Bounds;
 use crate::host::ServerHost;
+use crate::http::hustcache::Seeds;
 use crate::listener::{self, Door, Listening, Unavailable};
 use crate::logging;
 use crate::metrics::{MetricsSource, Opening};
@@ -52,6 +53,8 @@ pub struct Server {
     pub clients: Arc<ClientRegistry>,
     /// What was counted.
     pub statistics: Arc<Statistics>,
+    /// What the doors of hustdb and hustcache share.
+    pub seeds: Seeds,
     host: ServerHost,
     output_bytes_max: OnGeneration,
     stopping: Notify,
@@ -327,6 +330,7 @@ async fn serve_node(node: Arc<Node>, settings: Arc<Settings>, users: Users, open
         settings,
         clients,
         statistics,
+        seeds: Seeds::default(),
         host,
         output_bytes_max: OnGeneration::default(),
         stopping: Notify::new(),

@@ -87,6 +87,15 @@ pub fn bind(text: &str, _current: &str) -> Result<String, String> {
     }
 }
 
+/// IP addresses, none, one or several; commas or spaces between.
+pub fn addresses(text: &str, _current: &str) -> Result<String, String> {
+    let words = address_words(text);
+    match words.iter().find(|word| word.parse::<IpAddr>().is_err()) {
+        Some(word) => Err(format!("'{word}' is not an IP address")),
+        None => Ok(words.join(" ")),
+    }
+}
+
 /// Every address that a normal `bind` text stands for.
 pub fn bind_addresses(normal: &str) -> Vec<IpAddr> {
     address_words(normal).into_iter().flat_map(addresses_of).collect()
