@@ -7,8 +7,8 @@ use super::problem::refuse;
 use super::request::Request;
 use super::v1;
 use super::{hustcache, hustdb, json_store};
-use crate::listener;
 use crate::connection::{Caller, End, Stream};
+use crate::listener;
 
 /// A request on its way through a door, and what it is answered with.
 pub struct Visit<'v, S> {
@@ -62,7 +62,7 @@ pub enum Admitted {
 #[inline]
 pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End> {
     let path = visit.request.path;
-    if path.starts_with("/v1/") && visit.port == listener::Door::Http {
+    if (path.starts_with("/v1/") || path == "/v1") && visit.port == listener::Door::Http {
         return v1::admit(visit).await;
     }
     if visit.port == listener::Door::Json {

@@ -133,9 +133,7 @@ fn asked<'v, S: Stream>(endpoint: Endpoint, visit: &'v Visit<'_, S>) -> Result<A
     let ttl = match parameters.raw("ttl") {
         None if endpoint.name == "expire" => return Err(NOT_FOUND),
         None => None,
-        Some(text) => {
-            Some(parse_i64(text).filter(|seconds| (1..=TTL_SECONDS_MAX).contains(seconds)).ok_or(NOT_FOUND)?)
-        }
+        Some(text) => Some(parse_i64(text).filter(|seconds| (1..=TTL_SECONDS_MAX).contains(seconds)).ok_or(NOT_FOUND)?),
     };
     Ok(Asked { key, table, value, ttl })
 }
@@ -192,7 +190,8 @@ mod tests {
     fn every_endpoint_is_found_and_runs() {
         assert!(ENDPOINTS.is_sorted_by(|one, other| one.name < other.name));
         for endpoint in ENDPOINTS {
-            let (mut store, asked) = (Store::default(), Asked { key: b"k".to_vec(), table: b"t", value: b"1", ttl: None });
+            let (mut store, asked) =
+                (Store::default(), Asked { key: b"k".to_vec(), table: b"t", value: b"1", ttl: None });
             let is_write = endpoint.has_value;
             assert_eq!(run(*endpoint, &asked, &mut store, TimeMs(0)).is_ok(), is_write, "{}", endpoint.name);
         }

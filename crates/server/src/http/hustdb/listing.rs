@@ -210,8 +210,8 @@ async fn page<S: Stream>(listing: Listing, visit: &mut Visit<'_, S>) -> Result<(
 
 fn put_page<S: Stream>(visit: &mut Visit<'_, S>, items: &Items, total: usize) {
     visit.answer.header("Content-Type", "text/plain");
-    visit.answer.header_fmt("Keys", format_args!("{}", items.len()));
-    visit.answer.header_fmt("TotalCount", format_args!("{total}"));
+    visit.answer.header("Keys", items.len().to_string());
+    visit.answer.header("TotalCount", total.to_string());
     let out = visit.answer.body();
     out.push(b'[');
     out.extend_from_slice(&items.join(&b","[..]));

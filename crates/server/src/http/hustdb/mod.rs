@@ -85,13 +85,7 @@ pub struct Item {
     tells: Tells,
 }
 
-const fn item(
-    name: &'static str,
-    command: &'static str,
-    args: &'static [Arg],
-    body: BodyTo,
-    tells: Tells,
-) -> Item {
+const fn item(name: &'static str, command: &'static str, args: &'static [Arg], body: BodyTo, tells: Tells) -> Item {
     Item { name, command, args, body, tells }
 }
 
@@ -265,7 +259,7 @@ async fn answer_item<S: Stream>(item: &Item, visit: &mut Visit<'_, S>) -> Result
         refuse_error(visit.answer, &visit.caller.replies()[reply]);
         return Ok(());
     };
-    visit.answer.status(outcome.status).header_fmt("Version", format_args!("{}", outcome.version));
+    visit.answer.status(outcome.status).header("Version", itoa::Buffer::new().format(outcome.version));
     if matches!(item.tells, Tells::Conflict | Tells::ConflictAndBody) {
         visit.answer.header("VerError", if outcome.is_conflict { "true" } else { "false" });
     }

@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn numbers_are_what_a_text_begins_with() {
-        for (text, number) in [("", 0), ("x", 0), ("12", 12), ("12x3", 12), ("-7", -7), (" 5", 5), ("-", 0), ("+4", 4)] {
+        for (text, number) in [("", 0), ("x", 0), ("12", 12), ("12x3", 12), ("-7", -7), (" 5", 5), ("-", 0), ("+4", 4)]
+        {
             assert_eq!(leading_number(text.as_bytes()), number, "{text}");
         }
         assert_eq!(leading_number(b"99999999999999999999"), i64::MAX);
