@@ -46,6 +46,8 @@ pub mod hashes_walk;
 pub mod help;
 mod hll;
 mod hll_self_test;
+pub mod hustdb;
+pub mod hustdb_walk;
 pub mod hyperloglog;
 pub mod keys;
 pub mod keys_databases;

@@ -15,6 +15,7 @@ static GROUPS: &[&[Spec]] = &[
     crate::hash_ttl_values::COMMANDS,
     crate::hashes::COMMANDS,
     crate::hashes_walk::COMMANDS,
+    crate::hustdb::COMMANDS,
     crate::hyperloglog::COMMANDS,
     crate::keys::COMMANDS,
     crate::lists::COMMANDS,

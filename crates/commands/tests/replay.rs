@@ -11,9 +11,12 @@ mod harness;
 
 use base::TimeMs;
 use commands::{Await, Flags, Flow, Host, Session, Spec, libraries, table};
+use env::Clock;
 use harness::Node;
 use journal::{Position, Record, RecordKind};
-use keyspace::partition::Stamp;
+use keyspace::entry::{EntryRef, Stored};
+use keyspace::partition::{Stamp, has_ended};
+use keyspace::{ELEMENTS_DB, Value};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::BoxedStrategy;
@@ -81,6 +84,12 @@ const TEMPLATES: &[(&str, &str)] = &[
         "hash EX secs FIELDS 1 field value|hash FNX KEEPTTL FIELDS 2 field value field value|hash FIELDS 1 field value",
     ),
     ("hsetnx", "hash field value"),
+    (
+        "hustdb",
+        "put key value ttl ver|put key value 0 0|del key ver|hset hash field value ttl ver|hset hash field value 0 0|\
+         hincrby hash field int 0 ver|hdel hash field ver|sadd set member ttl ver|sadd set member 0 0|srem set member ver|\
+         zadd zset int field 0 ttl ver|zadd zset int field 1 0 0|zrem zset field ver",
+    ),
     ("incr", "key"),
     ("incrby", "key int"),
     ("incrbyfloat", "key float"),
@@ -213,6 +222,9 @@ fn token(word: &'static str) -> BoxedStrategy<Vec<u8>> {
         "bit" => number(0..2),
         "db" => number(0..3),
         "offset" => prop_oneof![3 => number(0..40), 1 => number(4_000..6_000)].boxed(),
+        "ttl" => prop_oneof![2 => number(0..1), 3 => number(1..4)].boxed(),
+        "ver" => prop_oneof![2 => number(0..1), 1 => number(1..4)].boxed(),
+        "put" | "del" | "hset" | "hincrby" | "hdel" | "sadd" | "srem" | "zadd" | "zrem" => one_of(&[word]),
         "secs" => number(1..4),
         "ms" => number(1..3_000),
         "secs_at" => number(START_MS / 1_000 - 1..START_MS / 1_000 + 12),
@@ -421,9 +433,40 @@ fn catalog(node: &Node) -> Vec<(Vec<u8>, Vec<u8>)> {
     node.host.scripts().libraries().read(look)
 }
 
+/// The first version that is kept of something that is not there, or with another end than it has.
+fn stray_version(node: &Node) -> Option<String> {
+    let now = node.clock.wall_ms();
+    node.keyspace.ids().find_map(|id| {
+        let partition = node.keyspace.lock(id);
+        let mut stray = None;
+        partition.index(ELEMENTS_DB).each(|record| {
+            let (db, key) = record.key().split_first().expect("a database comes first");
+            let Stored::Boxed(Value::Hash(elements)) = record.stored() else { return };
+            let found = partition.find(*db, key).map(|place| partition.index(*db).entry(place));
+            if has_ended(record.expires(), now) {
+                return;
+            }
+            let same_end = found.as_ref().is_some_and(|entry| entry.expires() == record.expires());
+            let has = |name: &[u8]| match found.as_ref().map(EntryRef::stored) {
+                Some(Stored::Boxed(Value::Hash(hash))) => hash.get(name).is_some(),
+                Some(Stored::Boxed(Value::Set(set))) => set.contains(name),
+                Some(Stored::Boxed(Value::SortedSet(set))) => set.score(name).is_some(),
+                Some(Stored::Spilled) => true,
+                _ => false,
+            };
+            let mut live = elements.iter().filter(|element| !has_ended(element.expires, now));
+            if !same_end || live.any(|element| !has(element.name)) {
+                stray = Some(format!("db {db} {:?} has versions of what is not there", key.escape_ascii().to_string()));
+            }
+        });
+        stray
+    })
+}
+
 fn check(steps: &[Step], wrote: &mut BTreeSet<String>) -> Result<(), TestCaseError> {
     let node = run(steps, wrote);
     let live = node.dump();
+    prop_assert_eq!(stray_version(&node), None, "{}", live);
     node.spill_all();
     prop_assert!(node.dump() == live, "spilling changed what is there\n{}", first_difference(&live, &node.dump()));
     let replayed = node.replayed();

@@ -23,8 +23,8 @@
 //! Deliberately not here: files. Blocks go to and come from byte buffers.
 
 use crate::effect::{put_expires, read_expires};
+use crate::elements::PHYSICAL_DB_COUNT;
 use crate::entry::{EntryRef, Home, Meta, Payload, Stored};
-use crate::library::PHYSICAL_DB_COUNT;
 use crate::partition::Partition;
 use crate::pieces::{Assembly, Piece, PieceLimits, stays_resident};
 use crate::value::{Kind, Value, as_integer, read_kind};

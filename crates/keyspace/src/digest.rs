@@ -74,7 +74,8 @@ impl Partition {
         Ok(line)
     }
 
-    fn wanted(&self, db: u8, entry: &EntryRef<'_>) -> Spilled {
+    /// The value of an entry that lies in the journal only, as it is asked for.
+    pub fn wanted(&self, db: u8, entry: &EntryRef<'_>) -> Spilled {
         let position = Position::unpack(entry.home().0);
         Spilled { partition: self.id(), db, key: entry.key().to_vec(), version: entry.version(), position }
     }

@@ -36,7 +36,8 @@ pub use set::{SetChange, put_set_add, put_set_remove};
 
 use self::sorted_set::SortedSetChange;
 use self::stream::StreamChange;
-use crate::library::{LIBRARY_DB, PHYSICAL_DB_COUNT};
+use crate::elements::PHYSICAL_DB_COUNT;
+use crate::library::LIBRARY_DB;
 use crate::value::{Kind, read_kind};
 use base::codec::{put_bytes, put_varint};
 use base::{Reader, TimeMs, Truncated};
@@ -321,8 +322,8 @@ pub fn put_expires(out: &mut Vec<u8>, expires: Option<TimeMs>) {
     put_varint(out, expires.map_or(0, |at| at.0.max(0) as u64 + 1));
 }
 
-/// Calls `each` with the key that each effect of a batch is about; `None` for those about a whole database. Libraries are
-/// no keys.
+/// Calls `each` with the key that each effect of a batch is about; `None` for those about a whole database. Libraries and
+/// versions of elements are no keys.
 ///
 /// # Panics
 /// When `body` is not made of effects.
@@ -332,7 +333,7 @@ pub(crate) fn each_changed<'b>(body: &'b [u8], mut each: impl FnMut(Option<&'b [
         let mut head = reader.clone();
         Effect::decode(&mut reader).expect("a batch made here is made of effects");
         let tag = head.u8().expect("an effect has a tag");
-        if head.u8().expect("an effect has a database") == LIBRARY_DB {
+        if head.u8().expect("an effect has a database") >= LIBRARY_DB {
             continue;
         }
         let is_about_all = tag == Tag::FlushDb as u8 || tag == Tag::SwapDbs as u8;

@@ -55,7 +55,8 @@ impl Interests {
     const BY_KEY: u32 = 1;
     const BY_EVENT: u32 = 1 << 1;
     const CHANGES: u32 = 1 << 31;
-    const CLASSES: u32 = !(Self::BY_KEY | Self::BY_EVENT | Self::CHANGES);
+    const ELEMENTS: u32 = 1 << 30;
+    const CLASSES: u32 = !(Self::BY_KEY | Self::BY_EVENT | Self::CHANGES | Self::ELEMENTS);
 
     /// The interests that the letters of `notify-keyspace-events` stand for, `A` and letters of classes that have no
     /// events here among them. None without `K` or `E`: such events would have no channel.
@@ -77,6 +78,18 @@ impl Interests {
     /// These, and which keys were changed or not.
     pub(crate) fn with_changes(self, hears: bool) -> Interests {
         Interests(if hears { self.0 | Self::CHANGES } else { self.0 & !Self::CHANGES })
+    }
+
+    /// These, and elements that have versions.
+    #[must_use]
+    pub(crate) fn with_elements(self) -> Interests {
+        Interests(self.0 | Self::ELEMENTS)
+    }
+
+    /// Whether elements have versions that follow what happens to them (`elements.rs`).
+    #[inline]
+    pub(crate) fn follows_elements(self) -> bool {
+        self.0 & Self::ELEMENTS != 0
     }
 
     /// Whether it is wanted to know which keys were changed, whatever happened to them.

@@ -75,11 +75,17 @@ impl Keyspace {
         Interests::from_bits(self.interests.load(Ordering::Relaxed))
     }
 
+    /// These interests, with elements that have versions if by now there are any.
+    pub(crate) fn interests_besides(&self, known: Interests) -> Interests {
+        if self.interests().follows_elements() { known.with_elements() } else { known }
+    }
+
     /// Says which events the listener wants to hear of, for transactions that begin from now on.
     pub fn set_interests(&self, interests: Interests) {
         let keep = |now: u32| {
-            let hears_changes = Interests::from_bits(now).wants_changes();
-            Some(interests.with_changes(hears_changes).bits())
+            let now = Interests::from_bits(now);
+            let interests = interests.with_changes(now.wants_changes());
+            Some(if now.follows_elements() { interests.with_elements() } else { interests }.bits())
         };
         // The closure always gives a value.
         let _ = self.interests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, keep);
@@ -90,6 +96,12 @@ impl Keyspace {
         let switch = |now: u32| Some(Interests::from_bits(now).with_changes(hears).bits());
         // The closure always gives a value.
         let _ = self.interests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, switch);
+    }
+
+    /// Has transactions look from here on whether elements that they change have versions. To be called with the lock
+    /// held of the partition where the first of them is: whoever locks it later knows.
+    pub fn follow_elements(&self) {
+        self.interests.fetch_or(Interests::NONE.with_elements().bits(), Ordering::Relaxed);
     }
 
     /// Has `listener` hear what transactions tell.

@@ -21,8 +21,6 @@ use journal::{Journal, Position};
 
 /// The physical database of libraries, behind those that have numbers.
 pub const LIBRARY_DB: u8 = DB_COUNT as u8;
-/// How many physical databases there are, that of libraries included.
-pub const PHYSICAL_DB_COUNT: u8 = LIBRARY_DB + 1;
 /// Where libraries lie: whoever changes one has this partition locked.
 pub const LIBRARY_PARTITION: PartitionId = PartitionId(0);
 
@@ -102,7 +100,7 @@ mod tests {
             assert!(Effect::decode(&mut Reader::new(&swap)).is_err(), "{one} {other}");
         }
         let mut beyond = Vec::new();
-        effect::put_delete(&mut beyond, PHYSICAL_DB_COUNT, b"key");
+        effect::put_delete(&mut beyond, crate::PHYSICAL_DB_COUNT, b"key");
         assert!(Effect::decode(&mut Reader::new(&beyond)).is_err());
     }
 

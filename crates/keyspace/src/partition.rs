@@ -1,5 +1,5 @@
-//! One partition: sixteen databases of keys and one of libraries, a version counter, and the one function that changes
-//! them.
+//! One partition: sixteen databases of keys, one of libraries and one of elements' versions, a version counter, and the
+//! one function that changes them.
 //!
 //! Live commands and replay share [`Partition::apply`]; that is the whole argument for why a restarted or a
 //! following node has the same state as the one that took the command.
@@ -21,11 +21,11 @@ mod sorted_set;
 mod stream;
 
 use crate::effect::{Effect, Items};
+use crate::elements::PHYSICAL_DB_COUNT;
 use crate::entry::{Entry, EntryRef, Home, Meta, Payload, Stored};
 use crate::hash::Hash;
 use crate::hasher::hash_bytes;
 use crate::index::Index;
-use crate::library::PHYSICAL_DB_COUNT;
 use crate::live::LiveBytes;
 use crate::pieces::InPieces;
 use crate::spilled::Image;

@@ -17,6 +17,7 @@
 //! Invariants: a transaction sees and changes only partitions it locked; all its changes carry one version per
 //! partition; what `commit` journals is what was applied, whole.
 
+mod elements;
 mod list;
 mod set;
 mod sorted_set;
@@ -374,9 +375,13 @@ impl<'a> Tx<'a> {
     /// As [`Tx::peek`], with the entry.
     #[inline]
     fn peek_in(&self, part: usize, key: &[u8]) -> Option<(Found, EntryRef<'_>)> {
-        let partition = &self.parts[part].guard;
-        let db = partition.physical(self.db);
-        let (place, entry) = partition.index(db).find_entry(hash_bytes(key), key)?;
+        self.peek_at(part, self.parts[part].guard.physical(self.db), key)
+    }
+
+    /// As [`Tx::peek_in`], in a physical database.
+    #[inline]
+    fn peek_at(&self, part: usize, db: u8, key: &[u8]) -> Option<(Found, EntryRef<'_>)> {
+        let (place, entry) = self.parts[part].guard.index(db).find_entry(hash_bytes(key), key)?;
         if has_ended(entry.expires(), self.horizon) {
             return None;
         }
@@ -552,13 +557,23 @@ impl<'a> Tx<'a> {
     }
 
     fn change_in(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
-        let stamp = self.stamp(part);
         let physical = self.parts[part].guard.physical(self.db);
+        let start = self.parts[part].effects.len();
+        let applied = self.change_alone(part, |out| encode(out, physical));
+        if self.interests.follows_elements() {
+            self.follow(part, start);
+        }
+        applied
+    }
+
+    /// As [`Tx::change_in`], for what no element's version follows.
+    fn change_alone(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Applied {
+        let stamp = self.stamp(part);
         let part = &mut self.parts[part];
         part.begin_effect(self.spare);
         let Part { guard, effects, single_put, .. } = part;
         let start = effects.len();
-        encode(effects, physical);
+        encode(effects);
         *single_put = None;
         let (db, effect) = Effect::decode(&mut Reader::new(&effects[start..])).expect("an effect made here decodes");
         guard.apply(db, &effect, &stamp).expect("an effect made here applies")
@@ -576,9 +591,13 @@ impl<'a> Tx<'a> {
         let changed = &mut self.parts[part];
         changed.begin_effect(self.spare);
         let Part { guard, effects, effect_count, single_put } = changed;
+        let start = effects.len();
         effect::put_string(effects, db, key, expires, value);
         let place = guard.put_string(db, key, expires, value, &stamp);
         *single_put = (*effect_count == 1).then_some((db, place));
+        if self.interests.follows_elements() {
+            self.follow(part, start);
+        }
         self.signal(part, key);
     }
 
@@ -729,8 +748,12 @@ impl<'a> Tx<'a> {
             guard.apply(db, &effect, &stamp).expect("an effect made here applies");
             *effect_count += 1;
         }
+        let start = effects.len();
         effects.extend_from_slice(&body);
         *single_put = None;
+        if self.interests.follows_elements() {
+            self.follow(0, start);
+        }
         if hears {
             self.tell_ended(&body);
         }
@@ -751,7 +774,7 @@ impl<'a> Tx<'a> {
     /// Changes libraries, of which nobody is told.
     pub(crate) fn change_library(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         let part = self.position_of(LIBRARY_PARTITION).expect("who changes libraries has locked them");
-        self.change_in(part, |out, _| encode(out));
+        self.change_alone(part, encode);
     }
 
     fn ensure_all(&self) {

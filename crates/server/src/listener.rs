@@ -32,13 +32,17 @@ pub enum Door {
     Resp,
     /// The Redis protocol over TLS.
     Tls,
-    /// HTTP.
+    /// HTTP, with every path but the JSON store's.
     Http,
+    /// HTTP, with hustdb's and hustcache's paths only.
+    Hustdb,
+    /// The JSON store's HTTP.
+    Json,
 }
 
 impl Door {
     /// All of them.
-    pub const ALL: [Door; 3] = [Door::Resp, Door::Tls, Door::Http];
+    pub const ALL: [Door; 5] = [Door::Resp, Door::Tls, Door::Http, Door::Hustdb, Door::Json];
 
     /// The setting that says which port it is.
     pub const fn setting(self) -> SettingId {
@@ -46,14 +50,19 @@ impl Door {
             Door::Resp => const { SettingId::of("port") },
             Door::Tls => const { SettingId::of("tls-port") },
             Door::Http => const { SettingId::of("http-port") },
+            Door::Hustdb => const { SettingId::of("hustdb-port") },
+            Door::Json => const { SettingId::of("json-port") },
         }
     }
 
+    /// What the log calls it.
     fn name(self) -> &'static str {
         match self {
             Door::Resp => "RESP",
             Door::Tls => "RESP over TLS",
             Door::Http => "HTTP",
+            Door::Hustdb => "hustdb's HTTP",
+            Door::Json => "the JSON store's HTTP",
         }
     }
 
@@ -193,7 +202,7 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, door: 
         server.statistics.count(Counter::ConnectionsRejected, 1);
         let refusal: &[u8] = match door {
             Door::Resp => b"-ERR max number of clients reached\r\n",
-            Door::Http => HTTP_TOO_MANY,
+            Door::Http | Door::Hustdb | Door::Json => HTTP_TOO_MANY,
             // It could not read the reason before a handshake.
             Door::Tls => return,
         };
@@ -208,7 +217,7 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, door: 
         match door {
             Door::Resp => drop(Connection::new(server, client, stream).serve().await),
             Door::Tls => serve_tls(server, client, stream, peer).await,
-            Door::Http => HttpConnection::new(server, client, stream).serve().await,
+            Door::Http | Door::Hustdb | Door::Json => HttpConnection::new(server, door, client, stream).serve().await,
         }
         clients.unregister(id);
     });

@@ -13,6 +13,7 @@ use crate::descriptors;
 use crate::exit::{self, Exit};
 use crate::feed::Bounds;
 use crate::host::ServerHost;
+use crate::http::hustcache::Seeds;
 use crate::listener::{self, Door, Listening, Unavailable};
 use crate::logging;
 use crate::metrics::{MetricsSource, Opening};
@@ -53,6 +54,8 @@ pub struct Server {
     pub clients: Arc<ClientRegistry>,
     /// What was counted.
     pub statistics: Arc<Statistics>,
+    /// What the doors of hustdb and hustcache share.
+    pub seeds: Seeds,
     host: ServerHost,
     output_bytes_max: OnGeneration,
     stopping: Notify,
@@ -340,6 +343,7 @@ async fn serve_node(
         settings,
         clients,
         statistics,
+        seeds: Seeds::default(),
         host,
         output_bytes_max: OnGeneration::default(),
         stopping: Notify::new(),
@@ -460,7 +464,7 @@ fn follow_doors(server: &Arc<Server>) {
             "Unable to update TLS configuration. Check server logs.".to_owned()
         })
     }
-    for door in [Door::Resp, Door::Http] {
+    for door in Door::ALL.into_iter().filter(|door| *door != Door::Tls) {
         follow(server, door.setting(), move |server| open(server, door));
     }
     follow(server, Door::Tls.setting(), |server| {

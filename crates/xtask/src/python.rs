@@ -18,6 +18,7 @@ pub const CI_RUNS: &[(&str, &[&str])] = &[
     ("hostile.py", &[]),
     ("tls.py", &[]),
     ("import_redis.py", &[]),
+    ("seed_doors.py", &[]),
     ("applications.py", &[]),
     ("apt_index.py", &["--packages", "5000"]),
     ("crash_rounds.py", &["--rounds", "12"]),

@@ -4,6 +4,7 @@ use super::parts::Part;
 use super::{Found, Tx};
 use crate::effect::Effect;
 use crate::events::{Event, Happened, Heard, Message, Told};
+use crate::library::LIBRARY_DB;
 use crate::partition::{Applied, has_ended};
 use base::{DbId, Reader};
 use journal::Position;
@@ -99,6 +100,9 @@ impl Tx<'_> {
         let mut reader = Reader::new(body);
         while !reader.is_empty() {
             let (physical, effect) = Effect::decode(&mut reader).expect("an effect made here decodes");
+            if physical >= LIBRARY_DB {
+                continue;
+            }
             let (key, name) = match effect {
                 Effect::HashDelete { key, .. } => (key, "hexpired"),
                 Effect::Delete { key } => (key, "expired"),

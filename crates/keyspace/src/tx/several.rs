@@ -8,6 +8,7 @@
 use super::parts::Part;
 use super::{Found, Lookups, Tx};
 use crate::keyspace::Keyspace;
+use crate::spilled::Spilled;
 use base::{PartitionId, Version};
 use journal::Position;
 
@@ -40,6 +41,11 @@ impl<'a> Tx<'a> {
             let wanted = self.spilled_at(key, found);
             self.rare().missing.push(wanted);
         }
+    }
+
+    /// Asks for values that were come across in partitions that are not kept locked: see [`Tx::into_spilled`].
+    pub fn want(&mut self, values: impl IntoIterator<Item = Spilled>) {
+        self.rare().missing.extend(values);
     }
 
     /// How many values were asked for and are missing.
@@ -89,6 +95,7 @@ impl<'a> Tx<'a> {
         let Err(index) = self.position_of(id) else { return true };
         let guard = if index == self.parts.len() { Some(self.keyspace.lock(id)) } else { self.keyspace.try_lock(id) };
         let Some(guard) = guard else { return false };
+        self.interests = self.keyspace.interests_besides(self.interests);
         self.parts.insert(index, Part::new(guard));
         true
     }

@@ -3,6 +3,7 @@
 
 use super::Tx;
 use crate::effect::Effect;
+use crate::library::LIBRARY_DB;
 use crate::partition::has_ended;
 use crate::waiting::{Ready, Waiter, Wanted};
 use crate::watching::Witness;
@@ -77,7 +78,9 @@ impl Tx<'_> {
         let mut reader = Reader::new(body);
         while !self.parts[0].guard.waiting.is_empty() && !reader.is_empty() {
             let (physical, effect) = Effect::decode(&mut reader).expect("an effect made here decodes");
-            if let Effect::Delete { key } = effect {
+            if let Effect::Delete { key } = effect
+                && physical < LIBRARY_DB
+            {
                 self.signal_gone(0, physical, key);
             }
         }

@@ -87,6 +87,15 @@ pub fn bind(text: &str, _current: &str) -> Result<String, String> {
     }
 }
 
+/// IP addresses, none, one or several; commas or spaces between.
+pub fn addresses(text: &str, _current: &str) -> Result<String, String> {
+    let words = address_words(text);
+    match words.iter().find(|word| word.parse::<IpAddr>().is_err()) {
+        Some(word) => Err(format!("'{word}' is not an IP address")),
+        None => Ok(words.join(" ")),
+    }
+}
+
 /// Origins as browsers say them (`https://example.com`, without a path), or `*`; commas or spaces between.
 pub fn origins(text: &str, _current: &str) -> Result<String, String> {
     let words = address_words(text);

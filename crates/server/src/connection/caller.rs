@@ -92,6 +92,11 @@ impl<S: Stream> Connection<S, true> {
         &self.server
     }
 
+    /// Where the client connects from.
+    pub fn peer(&self) -> Option<std::net::IpAddr> {
+        self.client.address().parse::<std::net::SocketAddr>().ok().map(|address| address.ip().to_canonical())
+    }
+
     /// Who is logged in, the selected database, the protocol of replies: for the door to set. Who changes the user says so
     /// by [`Connection::tell_registry`].
     pub fn session(&mut self) -> &mut Session {

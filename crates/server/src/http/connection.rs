@@ -23,6 +23,7 @@ use super::request::{Method, Request};
 use crate::clients::{self, Client};
 use crate::connection::caller::{Pace, Received};
 use crate::connection::{Caller, Connection, End, Stream};
+use crate::listener::Door;
 use crate::serve::Server;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,7 @@ const PACE: Pace = Pace { grace: Duration::from_secs(GRACE_SECONDS), bytes_per_s
 /// See the module's text.
 pub struct HttpConnection<S> {
     caller: Caller<S>,
+    port: Door,
     arguments: Arguments,
     answer: Answer,
     login: Login,
@@ -73,10 +75,11 @@ struct Passed {
 }
 
 impl<S: Stream> HttpConnection<S> {
-    /// A connection that was just accepted.
-    pub fn new(server: Arc<Server>, client: Arc<Client>, stream: S) -> Self {
+    /// A connection that was just accepted on this port.
+    pub fn new(server: Arc<Server>, port: Door, client: Arc<Client>, stream: S) -> Self {
         HttpConnection {
             caller: Connection::of_door(server, client, stream, "http"),
+            port,
             arguments: Arguments::default(),
             answer: Answer::new(),
             login: Login::default(),
@@ -172,6 +175,7 @@ impl<S: Stream> HttpConnection<S> {
             caller: &mut self.caller,
             arguments: &mut self.arguments,
             answer: &mut self.answer,
+            port: self.port,
             login: &mut self.login,
         }
     }

@@ -6,7 +6,9 @@ use super::auth::Login;
 use super::problem::refuse;
 use super::request::Request;
 use super::v1;
+use super::{hustcache, hustdb, json_store};
 use crate::connection::{Caller, End, Stream};
+use crate::listener;
 
 /// A request on its way through a door, and what it is answered with.
 pub struct Visit<'v, S> {
@@ -18,6 +20,8 @@ pub struct Visit<'v, S> {
     pub arguments: &'v mut Arguments,
     /// What it is answered with.
     pub answer: &'v mut Answer,
+    /// The port it came in by.
+    pub port: listener::Door,
     /// Who it is from.
     pub login: &'v mut Login,
 }
@@ -27,6 +31,12 @@ pub struct Visit<'v, S> {
 pub enum Door {
     /// The native API.
     V1(v1::Found),
+    /// hustdb's.
+    Hustdb(hustdb::Found),
+    /// hustcache's.
+    Hustcache(hustcache::Endpoint),
+    /// The JSON store's.
+    Json(json_store::Action),
 }
 
 /// Whether a request may come in.
@@ -52,8 +62,21 @@ pub enum Admitted {
 #[inline]
 pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End> {
     let path = visit.request.path;
-    if path.starts_with("/v1/") || path == "/v1" {
+    if (path.starts_with("/v1/") || path == "/v1") && visit.port == listener::Door::Http {
         return v1::admit(visit).await;
+    }
+    if visit.port == listener::Door::Json {
+        return json_store::admit(visit).await;
+    }
+    if let Some(name) = path.strip_prefix("/hustdb/") {
+        return hustdb::admit(name, visit).await;
+    }
+    if let Some(name) = path.strip_prefix("/hustcache/") {
+        return hustcache::admit(name, visit).await;
+    }
+    if path == "/status.html" {
+        visit.answer.header("Content-Type", "text/plain").body().extend_from_slice(b"ok\n");
+        return Ok(Admitted::No);
     }
     refuse(visit.answer, 404, "nothing is here; the API begins with /v1/");
     Ok(Admitted::No)
@@ -67,5 +90,11 @@ pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End>
 pub async fn answer<S: Stream>(door: Door, visit: &mut Visit<'_, S>) -> Result<(), End> {
     match door {
         Door::V1(found) => v1::answer(found, visit).await,
+        Door::Hustdb(found) => hustdb::answer(found, visit).await,
+        Door::Hustcache(endpoint) => {
+            hustcache::answer(endpoint, visit);
+            Ok(())
+        }
+        Door::Json(action) => json_store::answer(action, visit).await,
     }
 }

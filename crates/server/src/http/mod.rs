@@ -10,6 +10,9 @@
 //! | `problem.rs`    | what it is told that cannot be done; the status of each error                     |
 //! | `doors.rs`      | which door a path belongs to                                                      |
 //! | `v1/`           | the native API                                                                    |
+//! | `hustdb/`       | hustdb's API, over HUSTDB                                                         |
+//! | `hustcache/`    | hustcache's API, over a store of its own in memory                                |
+//! | `json_store.rs` | the JSON API of the raft and bitcask store, on its own port                       |
 //!
 //! # How a door is added
 //!
@@ -34,7 +37,10 @@ pub mod arguments;
 pub mod auth;
 pub mod connection;
 pub mod doors;
+pub mod hustcache;
+pub mod hustdb;
 pub mod json;
+pub mod json_store;
 pub mod problem;
 pub mod request;
 pub mod v1;
