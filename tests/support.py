@@ -24,7 +24,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LARDER = ROOT / "target" / "release" / "larder"
 LARDER_COMMAND = (
-    f"{LARDER} serve --data-dir {{dir}} --bind 127.0.0.1 --port {{port}} --admin-port 0 --sync {{sync}} {{flags}}"
+    f"{LARDER} serve --data-dir {{dir}} --bind 127.0.0.1 --port {{port}} --admin-port 0 --http-port 0 --sync {{sync}} {{flags}}"
 )
 REDIS_COMMAND = (
     "redis-server --dir {dir} --bind 127.0.0.1 --port {port} --save '' --appendonly yes --appendfsync {appendfsync}"

@@ -139,7 +139,7 @@ impl Launch {
 
     fn larder_args(&self, dir: String, port: String) -> Vec<String> {
         let mut args = vec!["serve".into(), "--data-dir".into(), dir, "--bind".into(), "127.0.0.1".into()];
-        args.extend(["--port".into(), port, "--admin-port".into(), "0".into()]);
+        args.extend(["--port".into(), port, "--admin-port".into(), "0".into(), "--http-port".into(), "0".into()]);
         args.extend(["--sync".into(), self.sync.larder_flag().into()]);
         args.extend(self.memory_max.iter().flat_map(|max| ["--maxmemory".into(), max.clone()]));
         args

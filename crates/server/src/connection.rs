@@ -8,9 +8,12 @@
 //! partitions. A connection that sends faster than it reads is not read from: replies never pile up beyond
 //! `REPLIES_BYTES_MAX` and one more reply.
 //!
-//! Deliberately not here: what commands mean, accepting, statistics beyond counting.
+//! Deliberately not here: what commands mean, accepting, statistics beyond counting. Running commands for a door of
+//! another protocol, which takes the same way but translates the replies before they leave, is `connection/caller.rs`.
 //!
 //! Invariants: replies leave in the order of their commands; none leaves before the gate is passed.
+
+pub mod caller;
 
 use crate::clients::{self, Client};
 use crate::monitor::Shown;
@@ -52,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Why a connection ends. Nobody but the log cares.
 #[derive(Debug)]
-enum End {
+pub enum End {
     /// The client closed it, or asked for it (QUIT).
     Closed,
     /// CLIENT KILL, idle timeout, or the server stops.
@@ -61,6 +64,8 @@ enum End {
     Protocol,
     /// Its replies grew past client-output-buffer-limit, or its query past client-query-buffer-limit.
     OverLimit,
+    /// It gives or takes bytes too slowly.
+    TooSlow,
     /// The network failed.
     Io,
 }
@@ -71,8 +76,8 @@ impl From<io::Error> for End {
     }
 }
 
-/// See the module's text.
-pub struct Connection<S> {
+/// See the module's text. What `KEEPS_REPLIES` writes nothing: its replies are for a door to translate.
+pub struct Connection<S, const KEEPS_REPLIES: bool = false> {
     server: Arc<Server>,
     client: Arc<Client>,
     stream: S,
@@ -134,9 +139,18 @@ enum Pass {
     Close(End),
 }
 
+/// A connection whose replies a door translates; see `connection/caller.rs`.
+pub type Caller<S> = Connection<S, true>;
+
 impl<S: Stream> Connection<S> {
     /// A connection that was just accepted.
     pub fn new(server: Arc<Server>, client: Arc<Client>, stream: S) -> Self {
+        Self::accepted(server, client, stream)
+    }
+}
+
+impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
+    fn accepted(server: Arc<Server>, client: Arc<Client>, stream: S) -> Self {
         let session = Session::new(client.id(), server.host().users());
         let timer = server.statistics.timer();
         Connection {
@@ -343,14 +357,15 @@ impl<S: Stream> Connection<S> {
                 if let Ok(resolved) = resolved
                     && waited
                 {
-                    let (client, reply) = (&*self.client, &self.out[..]);
+                    let left = if KEEPS_REPLIES { start } else { 0 };
+                    let (client, reply) = (&*self.client, &self.out[left..]);
                     let is_error = reply.starts_with(b"-");
                     let finished = Finished { resolved, args: &args, client, reply, is_error, waits: false };
                     self.server.statistics.finish_waiting(self.ran_ns, &finished);
                 }
                 self.restart(moment);
                 // What was in `out` before the wait has left.
-                start = 0;
+                start = if KEEPS_REPLIES { start } else { 0 };
                 end
             }
         };
@@ -679,7 +694,7 @@ impl<S: Stream> Connection<S> {
 
     /// Passes the gate, then writes the replies out.
     async fn flush(&mut self) -> Result<(), End> {
-        if self.out.is_empty() {
+        if KEEPS_REPLIES || self.out.is_empty() {
             return Ok(());
         }
         if let Err(error) = self.server.node.settle(self.session.revealed).await {

@@ -12,6 +12,7 @@ pub mod distribution;
 pub mod exit;
 pub mod feed;
 pub mod host;
+pub mod http;
 pub mod import;
 pub mod info;
 pub mod inspect;

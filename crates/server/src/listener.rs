@@ -1,6 +1,8 @@
-//! Accepting RESP connections, refusing too many, and closing idle ones.
+//! Accepting connections of every door, refusing too many, and closing idle ones.
 
+use crate::config::SettingId;
 use crate::connection::Connection;
+use crate::http::connection::HttpConnection;
 use crate::serve::Server;
 use crate::statistics::Counter;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -18,25 +20,78 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a failed accept: the process is out of descriptors, and asking again at once will not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Listens on `port` of every configured address, and no longer anywhere else; port 0 listens nowhere. Listeners
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The Redis protocol.
+    Resp,
+    /// HTTP.
+    Http,
+}
+
+impl Door {
+    /// All of them.
+    pub const ALL: [Door; 2] = [Door::Resp, Door::Http];
+
+    /// The setting that says which port it is.
+    pub const fn setting(self) -> SettingId {
+        match self {
+            Door::Resp => const { SettingId::of("port") },
+            Door::Http => const { SettingId::of("http-port") },
+        }
+    }
+}
+
+/// A listener, and what stops it.
+pub struct Listening {
+    door: Door,
+    address: SocketAddr,
+    task: tokio::task::AbortHandle,
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub struct Unavailable {
+    /// The setting that names its port.
+    pub setting: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+    /// Why not.
+    pub error: io::Error,
+}
+
+/// What one too many is told over HTTP.
+const HTTP_TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Listens for one door on `port` of every configured address, and no longer anywhere else; port 0 listens nowhere. Listeners
 /// that are wanted still go on undisturbed.
 ///
 /// # Errors
 /// The address that cannot be listened on; the listeners there were go on.
-pub fn listen(server: &Arc<Server>, port: u16) -> Result<(), (SocketAddr, io::Error)> {
+pub fn listen(server: &Arc<Server>, door: Door, port: u16) -> Result<(), Unavailable> {
     let addresses = server.settings.bind_addresses().into_iter().filter(|_| port != 0);
     let wanted: Vec<SocketAddr> = addresses.map(|address| SocketAddr::new(address, port)).collect();
     let mut listeners = server.listeners.lock();
-    let is_new = |address: &SocketAddr| listeners.iter().all(|(other, _)| other != address);
-    let added = bind_each(&wanted, is_new, bind)?;
-    for (_, old) in listeners.extract_if(.., |(address, _)| !wanted.contains(address)) {
-        old.abort();
+    let is_new = |address: &SocketAddr| listeners.iter().all(|old| (old.door, &old.address) != (door, address));
+    let setting = door.setting().row().name;
+    let added = bind_each(&wanted, is_new, bind).map_err(|(address, error)| Unavailable { setting, address, error })?;
+    for old in listeners.extract_if(.., |old| old.door == door && !wanted.contains(&old.address)) {
+        old.task.abort();
     }
     for (address, listener) in added {
-        tracing::info!(%address, "listening for RESP");
-        listeners.push((address, tokio::spawn(accept(Arc::clone(server), listener)).abort_handle()));
+        tracing::info!(%address, "listening for {}", match door { Door::Resp => "RESP", Door::Http => "HTTP" });
+        let task = tokio::spawn(accept(Arc::clone(server), door, listener)).abort_handle();
+        listeners.push(Listening { door, address, task });
     }
     Ok(())
+}
+
+/// As [`listen`] for every door, on the ports that are configured.
+///
+/// # Errors
+/// As [`listen`]; doors before the one that failed are listened for.
+pub fn listen_all(server: &Arc<Server>) -> Result<(), Unavailable> {
+    Door::ALL.into_iter().try_for_each(|door| listen(server, door, server.settings.number(door.setting()) as u16))
 }
 
 /// Binds every address that is `wanted` and `is_new`. IPv6 may be missing where all of IPv4 is listened on: `*` means
@@ -84,10 +139,10 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(server: Arc<Server>, listener: TcpListener) {
+async fn accept(server: Arc<Server>, door: Door, listener: TcpListener) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => welcome(&server, stream, peer),
+            Ok((stream, peer)) => welcome(&server, door, stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -96,7 +151,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener) {
     }
 }
 
-fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr) {
+fn welcome(server: &Arc<Server>, door: Door, mut stream: TcpStream, peer: SocketAddr) {
     if let Err(error) = tune(server, &stream) {
         tracing::debug!(%error, "a connection was gone before it was served");
         return;
@@ -105,7 +160,11 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr) {
     let registered = server.clients.register(peer, local, &stream, server.settings.clients_max());
     let Some(client) = registered else {
         server.statistics.count(Counter::ConnectionsRejected, 1);
-        tokio::spawn(async move { stream.write_all(b"-ERR max number of clients reached\r\n").await });
+        let refusal: &[u8] = match door {
+            Door::Resp => b"-ERR max number of clients reached\r\n",
+            Door::Http => HTTP_TOO_MANY,
+        };
+        tokio::spawn(async move { stream.write_all(refusal).await });
         return;
     };
     server.statistics.count(Counter::Connections, 1);
@@ -113,7 +172,10 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr) {
     tokio::spawn(async move {
         let clients = Arc::clone(&server.clients);
         let id = client.id();
-        Connection::new(server, client, stream).serve().await;
+        match door {
+            Door::Resp => Connection::new(server, client, stream).serve().await,
+            Door::Http => HttpConnection::new(server, client, stream).serve().await,
+        }
         clients.unregister(id);
     });
 }

@@ -13,7 +13,7 @@ use crate::descriptors;
 use crate::exit::{self, Exit};
 use crate::feed::Bounds;
 use crate::host::ServerHost;
-use crate::listener;
+use crate::listener::{self, Door, Listening, Unavailable};
 use crate::logging;
 use crate::metrics::{MetricsSource, Opening};
 use crate::statistics::Statistics;
@@ -28,7 +28,6 @@ use keyspace::events::{Heard, Interests, Listener};
 use keyspace::stream::BlockLimits;
 use node::{MemoryLimit, MemoryPolicy, Node, OpenError, Options, Progress};
 use parking_lot::Mutex;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -57,7 +56,7 @@ pub struct Server {
     output_bytes_max: OnGeneration,
     stopping: Notify,
     stop_checkpoint: Mutex<Option<bool>>,
-    pub(crate) listeners: Mutex<Vec<(SocketAddr, tokio::task::AbortHandle)>>,
+    pub(crate) listeners: Mutex<Vec<Listening>>,
 }
 
 /// A number computed from settings, kept until one of them changes.
@@ -336,7 +335,7 @@ async fn serve_node(node: Arc<Node>, settings: Arc<Settings>, users: Users, open
     });
     follow_settings(&server);
     serve_what_ends(&server);
-    if let Err(refused) = listener::listen(&server, server.settings.port()) {
+    if let Err(refused) = listener::listen_all(&server) {
         return Served { exit: address_refused(refused), checkpoint: true, scripts };
     }
     tokio::spawn(listener::sweep(Arc::clone(&server)));
@@ -364,15 +363,16 @@ fn serve_what_ends(server: &Arc<Server>) {
     });
 }
 
-fn address_refused((address, error): (SocketAddr, std::io::Error)) -> Exit {
-    tracing::error!(%address, %error, "cannot listen; is another server running there?");
+fn address_refused(Unavailable { setting, address, error }: Unavailable) -> Exit {
+    tracing::error!(%address, %error, "cannot listen; is another server running there? --{setting} names another port");
     Exit::AddressUnavailable
 }
 
 /// Serves the admin port, from before the directory is opened: who watches the process sees that it lives.
-fn listen_admin(settings: &Settings, opening: &Arc<Opening>) -> Result<(), (SocketAddr, std::io::Error)> {
+fn listen_admin(settings: &Settings, opening: &Arc<Opening>) -> Result<(), Unavailable> {
     if settings.admin_port() != 0 {
-        for listener in admin::bind(&settings.admin_addresses(), settings.admin_port())? {
+        let refused = |(address, error)| Unavailable { setting: "admin-port", address, error };
+        for listener in admin::bind(&settings.admin_addresses(), settings.admin_port()).map_err(refused)? {
             tokio::spawn(admin::serve(listener, Arc::clone(opening) as Arc<dyn MetricsSource>));
         }
     }
@@ -421,17 +421,18 @@ fn follow_settings(server: &Arc<Server>) {
             Ok(())
         });
     }
-    let weak = Arc::downgrade(server);
-    settings.on_change(SettingId::of("port"), move |value| {
-        let Some(server) = weak.upgrade() else { return Ok(()) };
-        let port = u16::try_from(value.number).map_err(|_| "Unable to listen on this port".to_owned())?;
-        listener::listen(&server, port).map_err(|_| "Unable to listen on this port".to_owned())
-    });
+    for door in Door::ALL {
+        let weak = Arc::downgrade(server);
+        settings.on_change(door.setting(), move |value| {
+            let Some(server) = weak.upgrade() else { return Ok(()) };
+            let port = u16::try_from(value.number).map_err(|_| "Unable to listen on this port".to_owned())?;
+            listener::listen(&server, door, port).map_err(|_| "Unable to listen on this port".to_owned())
+        });
+    }
     let weak = Arc::downgrade(server);
     settings.on_change(SettingId::of("bind"), move |_| {
         let Some(server) = weak.upgrade() else { return Ok(()) };
-        listener::listen(&server, server.settings.port())
-            .map_err(|_| "Failed to bind to specified addresses.".to_owned())
+        listener::listen_all(&server).map_err(|_| "Failed to bind to specified addresses.".to_owned())
     });
 }
 

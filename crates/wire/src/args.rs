@@ -68,6 +68,17 @@ impl Ranges {
         self.push_inline(offset);
     }
 
+    /// Begins a command whose arguments lie in bytes that its owner keeps: each is named by [`Ranges::place`].
+    pub fn begin_placed(&mut self) {
+        self.begin();
+    }
+
+    /// Adds the argument that lies in the owner's bytes from `offset` on, after [`Ranges::begin_placed`].
+    pub fn place(&mut self, offset: usize, bytes: usize) {
+        assert!(!self.is_inline, "a command's arguments lie in one place");
+        self.push(offset, bytes);
+    }
+
     /// Forgets the previous command.
     #[inline]
     pub(crate) fn begin(&mut self) {

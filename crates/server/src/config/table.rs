@@ -71,6 +71,16 @@ pub static SETTINGS: &[Setting] = &[
         summary: "TCP port for clients of the Redis protocol; 0 serves none",
     },
     Setting {
+        name: "http-port",
+        also: &[],
+        kind: Kind::Integer { min: 0, max: PORT_MAX },
+        default: "8080",
+        reload: Start,
+        effect: Real,
+        group: Network,
+        summary: "TCP port for clients of HTTP; 0 serves none",
+    },
+    Setting {
         name: "maxclients",
         also: &[],
         kind: Kind::Integer { min: 1, max: u32::MAX as i64 },

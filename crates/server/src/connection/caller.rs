@@ -1,0 +1,379 @@
+//! A connection of a door of another protocol: it runs commands as a RESP connection does, and the door translates.
+//!
+//! ```text
+//! the door's parser ─► call(arguments) ─► as a RESP connection ─► reply in RESP3, kept ─► the door's answer ─► settle ─► send
+//! ```
+//!
+//! Permissions, values that must be fetched, writers that wait for room, pauses, busy scripts, statistics, the slow log,
+//! MONITOR and blocking commands are those of `connection.rs`, since this *is* such a connection.
+//!
+//! Deliberately not: a session that commands change. Requests of many people may share a connection (a proxy makes it
+//! so), hence what acts on the connection itself is refused ([`acts_on_connection`]), and the door says user and database
+//! anew for each request.
+//!
+//! Invariants: nothing is sent before [`Connection::settle`]; nobody has an open transaction between two requests.
+
+use super::{Connection, End, IDLE_BUFFER_BYTES_MAX, Stream, poll_read_into};
+use crate::clients::Client;
+use crate::serve::Server;
+use commands::run;
+use commands::{Session, table};
+use std::future::poll_fn;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::Poll;
+use tokio::time::Instant;
+use wire::args::{Args, ArgsQueue, Ranges};
+use wire::reply::{Protocol, Reply};
+
+/// Commands that set how a connection goes on, or that make it a stream of messages.
+const OF_CONNECTIONS: &[&str] = &[
+    "auth",
+    "client|caching",
+    "client|capa",
+    "client|import-source",
+    "client|no-evict",
+    "client|no-touch",
+    "client|reply",
+    "client|setinfo",
+    "client|setname",
+    "client|tracking",
+    "discard",
+    "exec",
+    "hello",
+    "monitor",
+    "multi",
+    "psubscribe",
+    "punsubscribe",
+    "quit",
+    "readonly",
+    "readwrite",
+    "reset",
+    "select",
+    "ssubscribe",
+    "subscribe",
+    "sunsubscribe",
+    "unsubscribe",
+    "unwatch",
+    "watch",
+];
+
+/// Whether a command acts on the connection itself, which requests do not have.
+fn acts_on_connection(number: u16) -> bool {
+    static BY_NUMBER: LazyLock<Box<[bool]>> = LazyLock::new(|| {
+        let is_one = |number| OF_CONNECTIONS.contains(&&*table::full_name(number as u16));
+        (0..table::number_count()).map(is_one).collect()
+    });
+    BY_NUMBER[usize::from(number)]
+}
+
+/// How waiting for bytes ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes came; never 0.
+    Bytes(usize),
+    /// The deadline passed.
+    TimedOut,
+}
+
+impl<S: Stream> Connection<S, true> {
+    /// A connection that a door has accepted; `door` is what CLIENT LIST shows as `lib-name`.
+    pub fn of_door(server: Arc<Server>, client: Arc<Client>, stream: S, door: &str) -> Self {
+        let mut caller = Self::accepted(server, client, stream);
+        caller.session.protocol = Protocol::Resp3;
+        caller.session.lib_name = door.as_bytes().to_vec();
+        caller.tell_registry();
+        caller
+    }
+
+    /// What everybody shares.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// Who is logged in, the selected database, the protocol of replies: for the door to set. Who changes the user says so
+    /// by [`Connection::tell_registry`].
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// CLIENT LIST is to show the session as it is now.
+    pub fn tell_registry(&self) {
+        use commands::host::Clients;
+        self.server.clients.update(&self.session);
+    }
+
+    /// A new request: the replies to the last one are forgotten.
+    pub fn begin(&mut self) {
+        self.out.clear();
+        if IDLE_BUFFER_BYTES_MAX < self.out.capacity() {
+            self.out = Vec::new();
+        }
+    }
+
+    /// The replies to the commands of this request, one after the other, in the protocol of the session.
+    pub fn replies(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Runs a command to its end, waiting where it has to. Returns where its reply lies in [`Connection::replies`]; that it
+    /// failed is a reply, too.
+    ///
+    /// # Errors
+    /// The connection is to end: it was killed, or the client has gone.
+    pub async fn call(&mut self, args: Args<'_>) -> Result<Range<usize>, End> {
+        let resolved = run::resolve(&args);
+        if let Ok(resolved) = &resolved
+            && acts_on_connection(resolved.number())
+        {
+            return Ok(self.refuse_call(&args));
+        }
+        self.run_any(args, resolved).await
+    }
+
+    /// As [`Connection::call`] for commands of the door itself, which may act on the connection (AUTH).
+    pub async fn call_own(&mut self, words: &[&[u8]]) -> Result<Range<usize>, End> {
+        let mut ranges = Ranges::new();
+        ranges.begin_own();
+        for word in words {
+            ranges.add(word);
+        }
+        let args = ranges.args(&[]);
+        self.run_any(args, run::resolve(&args)).await
+    }
+
+    async fn run_any(
+        &mut self,
+        args: Args<'_>,
+        resolved: Result<run::Resolved, commands::Error>,
+    ) -> Result<Range<usize>, End> {
+        let start = self.out.len();
+        let mut moment = self.server.node.moment();
+        self.timer = self.server.statistics.timer();
+        match self.command(args, &resolved, &mut moment).await? {
+            Some(end) => Err(end),
+            None => Ok(start..self.out.len()),
+        }
+    }
+
+    #[cold]
+    fn refuse_call(&mut self, args: &Args<'_>) -> Range<usize> {
+        let start = self.out.len();
+        let name = String::from_utf8_lossy(args.at(0)).to_ascii_lowercase();
+        let error = format!("ERR '{name}' acts on a connection, which a request does not have");
+        self.server.statistics.refused(args, &error);
+        self.session.refused();
+        self.reply_error(&error);
+        start..self.out.len()
+    }
+
+    /// Runs commands as one transaction: all of them, with nothing in between, or none. Returns where the replies lie,
+    /// which is an array of one for each command, or an error when none has run.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub async fn call_atomically(&mut self, commands: &ArgsQueue) -> Result<Range<usize>, End> {
+        let start = self.out.len();
+        let opened = self.call_own(&[b"MULTI"]).await?;
+        if self.out[opened.start] == b'-' {
+            return Ok(opened);
+        }
+        let mut refusal = None;
+        for index in 0..commands.count() {
+            let reply = self.call(commands.args(index)).await?;
+            if self.out[reply.start] == b'-' {
+                refusal = Some(reply);
+                break;
+            }
+        }
+        // What was said while the commands were queued is not the answer, unless one was refused.
+        if let Some(reply) = refusal {
+            let reply = self.out[reply].to_vec();
+            self.call_own(&[b"DISCARD"]).await?;
+            self.out.truncate(start);
+            self.out.extend_from_slice(&reply);
+            return Ok(start..self.out.len());
+        }
+        self.out.truncate(start);
+        self.call_own(&[b"EXEC"]).await
+    }
+
+    /// Puts an error behind the replies, as if a command had said so.
+    pub fn say_error(&mut self, message: &str) -> Range<usize> {
+        let start = self.out.len();
+        Reply::new(&mut self.out, self.session.protocol).error(message);
+        start..self.out.len()
+    }
+
+    /// Waits until the answers may leave: what they reveal is where the journal promised it to be.
+    ///
+    /// # Errors
+    /// The journal cannot get it there: no answer may leave, and what was written is unknown.
+    pub async fn settle(&mut self) -> Result<(), journal::Error> {
+        self.server.node.settle(self.session.revealed).await
+    }
+
+    /// Waits until everything this connection wrote is on disk.
+    ///
+    /// # Errors
+    /// The connection is to end. When the disk fails, the process stops.
+    pub async fn durable(&mut self) -> Result<(), End> {
+        let (node, written) = (Arc::clone(&self.server.node), self.session.written);
+        let settled = self.unless_killed(async move { node.durable(written).await }).await?;
+        settled.map_err(|_| End::Io)
+    }
+
+    /// Whether everything this connection wrote is on disk.
+    pub fn is_durable(&self) -> bool {
+        self.session.written <= self.server.node.journal.durable()
+    }
+
+    /// Reads what there is behind what `input` has, which gets room for `bytes_wanted` at least; what came while a command
+    /// waited comes first.
+    ///
+    /// # Errors
+    /// The connection is to end: the client has closed it, or it was killed.
+    pub async fn read_more(
+        &mut self,
+        input: &mut Vec<u8>,
+        bytes_wanted: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Received, End> {
+        if !self.input.is_empty() {
+            let bytes = self.input.len();
+            input.append(&mut self.input);
+            return Ok(Received::Bytes(bytes));
+        }
+        input.reserve(bytes_wanted);
+        let (client, stream) = (&self.client, &mut self.stream);
+        let reading = poll_fn(|ctx| {
+            if client.is_killed(ctx) {
+                return Poll::Ready(Err(End::Killed));
+            }
+            poll_read_into(Pin::new(&mut *stream), ctx, input).map_err(End::from)
+        });
+        let count = match deadline {
+            None => reading.await?,
+            Some(deadline) => match tokio::time::timeout_at(deadline, reading).await {
+                Ok(count) => count?,
+                Err(_) => return Ok(Received::TimedOut),
+            },
+        };
+        if count == 0 {
+            return Err(End::Closed);
+        }
+        self.client.count_in(count);
+        Ok(Received::Bytes(count))
+    }
+
+    /// Takes back what was received behind the end of a body: it is received again.
+    pub fn give_back(&mut self, bytes: &[u8]) {
+        let late = std::mem::take(&mut self.input);
+        self.input.extend_from_slice(bytes);
+        self.input.extend_from_slice(&late);
+    }
+
+    /// Says that nothing more is sent.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub async fn shut(&mut self) -> Result<(), End> {
+        let stream = &mut self.stream;
+        poll_fn(|ctx| Pin::new(&mut *stream).poll_shutdown(ctx)).await.map_err(End::from)
+    }
+
+    /// The session's user is the one it was accepted with.
+    pub fn log_out(&mut self) {
+        let users = self.server.host().users();
+        let changed = self.session.user.name() != users.default().name();
+        (self.session.user, self.session.is_authenticated) = (Arc::clone(users.default()), users.default_is_open());
+        if changed {
+            self.tell_registry();
+        }
+    }
+
+    /// What CLIENT LIST shows of the door's buffers.
+    pub fn show_buffers(&self, input: &Vec<u8>, output_bytes: usize) {
+        self.client.set_buffers(input.len(), input.capacity() - input.len(), output_bytes + self.out.len());
+    }
+
+    /// Writes bytes of an answer, of which [`Connection::settle`] has said that they may leave.
+    ///
+    /// # Errors
+    /// As [`Connection::read_more`]; also when the client takes less than `bytes_per_second_min` once `grace` is over.
+    pub async fn send(&mut self, bytes: &[u8], pace: Pace) -> Result<(), End> {
+        send_bytes(&self.client, &mut self.stream, bytes, pace).await
+    }
+
+    /// As [`Connection::send`] for a part of the replies.
+    pub async fn send_reply(&mut self, place: Range<usize>, pace: Pace) -> Result<(), End> {
+        send_bytes(&self.client, &mut self.stream, &self.out[place], pace).await
+    }
+}
+
+/// How slowly a client may take or give bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Time before it counts.
+    pub grace: std::time::Duration,
+    /// Bytes a second from then on, on average.
+    pub bytes_per_second_min: u64,
+}
+
+impl Pace {
+    /// When a transfer that began at `begun` and has got to `bytes` must have gone on.
+    pub fn deadline(self, begun: Instant, bytes: usize) -> Instant {
+        begun + self.grace + std::time::Duration::from_secs(bytes as u64 / self.bytes_per_second_min)
+    }
+}
+
+async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pace: Pace) -> Result<(), End> {
+    let mut sent = 0;
+    let mut begun = None;
+    while sent < bytes.len() {
+        let writing = poll_fn(|ctx| {
+            if client.is_killed(ctx) {
+                return Poll::Ready(Err(End::Killed));
+            }
+            Pin::new(&mut *stream).poll_write(ctx, &bytes[sent..]).map_err(End::from)
+        });
+        let count = match begun {
+            // Nearly always the socket takes all there is: only then no clock is read.
+            None => {
+                let mut writing = std::pin::pin!(writing);
+                let first = poll_fn(|ctx| Poll::Ready(writing.as_mut().poll(ctx))).await;
+                match first {
+                    Poll::Ready(count) => count?,
+                    Poll::Pending => {
+                        begun = Some(Instant::now());
+                        continue;
+                    }
+                }
+            }
+            Some(begun) => match tokio::time::timeout_at(pace.deadline(begun, sent), writing).await {
+                Ok(count) => count?,
+                Err(_) => return Err(End::TooSlow),
+            },
+        };
+        if count == 0 {
+            return Err(End::Closed);
+        }
+        sent += count;
+        client.count_out(count);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_connection_is_in_the_table() {
+        assert!(
+            OF_CONNECTIONS.iter().all(|name| table::number_of_name(name.as_bytes()).is_some_and(acts_on_connection))
+        );
+        assert!(!table::number_of_name(b"get").is_some_and(acts_on_connection));
+    }
+}

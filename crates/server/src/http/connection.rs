@@ -1,0 +1,371 @@
+//! One HTTP/1.1 connection: requests in, the door asked, answers out in the order of their requests.
+//!
+//! ```text
+//! read ─► every whole request in the buffer: head ─► admitted? ─► body ─► door ─► answer ─► gate ─► write ─► read …
+//! ```
+//!
+//! Requests that come together (pipelining) pass the gate together and leave in one write. A body is received where
+//! commands take their arguments from; one that is not wanted (too large, no permission) is not received at all: the
+//! connection ends after the answer.
+//!
+//! Deliberately not here: what paths mean (`doors.rs`), what is HTTP and what is not (`wire::http`).
+//!
+//! Limits: a head of `wire::http::HEAD_BYTES_MAX` that must come within [`HEAD_SECONDS_MAX`]; a body of the door's
+//! choosing, at a pace of [`BYTES_PER_SECOND_MIN`] once [`GRACE_SECONDS`] are over; answers are taken at that pace, too.
+//! A connection that is silent between two requests is closed as RESP's are (`timeout`).
+
+use super::answer::{Answer, Date};
+use super::arguments::{ARGUMENTS_BYTES, Arguments};
+use super::auth::Login;
+use super::doors::{self, Admitted, Visit};
+use super::problem::refuse;
+use super::request::{Method, Request};
+use crate::clients::{self, Client};
+use crate::connection::caller::{Pace, Received};
+use crate::connection::{Caller, Connection, End, Stream};
+use crate::serve::Server;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use wire::http::{BodyLength, ChunkError, Chunks, Head, HeadError, HeaderSpace, parse_head};
+
+/// Time in which a head must have come, from its first byte on.
+pub const HEAD_SECONDS_MAX: u64 = 10;
+/// Time before the pace of a body or an answer counts.
+pub const GRACE_SECONDS: u64 = 30;
+/// Pace of a body or an answer from then on, on average.
+pub const BYTES_PER_SECOND_MIN: u64 = 4 << 10;
+/// Bytes asked for in the first read of a connection, and in those after a read that filled its room.
+const READ_BYTES: [usize; 2] = [2 << 10, 16 << 10];
+/// Most bytes of a body that room is made for before they have come.
+const BODY_AHEAD_BYTES_MAX: usize = 1 << 20;
+/// Answers are written out at the latest when they reach this, however many requests are still waiting.
+const ANSWERS_BYTES_MAX: usize = 256 << 10;
+/// Bodies from this size on are written from where they lie.
+const BODY_COPIED_BYTES_MAX: usize = 64 << 10;
+/// Memory that an idle connection keeps of either buffer.
+const IDLE_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Bytes, and time, spent on what a refused client still sends, so that it gets to read why.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+const LINGER: Duration = Duration::from_secs(1);
+
+const PACE: Pace = Pace { grace: Duration::from_secs(GRACE_SECONDS), bytes_per_second_min: BYTES_PER_SECOND_MIN };
+
+/// See the module's text.
+pub struct HttpConnection<S> {
+    caller: Caller<S>,
+    arguments: Arguments,
+    answer: Answer,
+    login: Login,
+    date: Date,
+    input: Vec<u8>,
+    out: Vec<u8>,
+    /// When the head in the buffer, of which a part has come, must be whole.
+    head_deadline: Option<Instant>,
+}
+
+/// What the requests in the buffer came to.
+struct Passed {
+    /// Bytes that are done with.
+    bytes: usize,
+    /// The connection ends.
+    closes: bool,
+}
+
+impl<S: Stream> HttpConnection<S> {
+    /// A connection that was just accepted.
+    pub fn new(server: Arc<Server>, client: Arc<Client>, stream: S) -> Self {
+        HttpConnection {
+            caller: Connection::of_door(server, client, stream, "http"),
+            arguments: Arguments::default(),
+            answer: Answer::new(),
+            login: Login::default(),
+            date: Date::default(),
+            input: Vec::new(),
+            out: Vec::new(),
+            head_deadline: None,
+        }
+    }
+
+    /// Serves until the connection ends.
+    pub async fn serve(mut self) {
+        let end = loop {
+            if let Err(end) = self.turn().await {
+                break end;
+            }
+        };
+        tracing::debug!(?end, "HTTP connection closed");
+    }
+
+    async fn turn(&mut self) -> Result<(), End> {
+        let input = std::mem::take(&mut self.input);
+        let passed = self.pass(&input).await;
+        self.input = input;
+        let Passed { bytes, closes } = passed?;
+        if bytes == self.input.len() {
+            self.input.clear();
+        } else {
+            self.input.drain(..bytes);
+        }
+        self.flush().await?;
+        if closes {
+            self.linger().await;
+            return Err(End::Closed);
+        }
+        self.read().await
+    }
+
+    /// Answers every request that is in the buffer.
+    async fn pass(&mut self, input: &[u8]) -> Result<Passed, End> {
+        let mut start = 0;
+        loop {
+            let mut space = HeaderSpace::new();
+            let (head, headers) = match parse_head(&input[start..], &mut space) {
+                Ok(Some(parsed)) => parsed,
+                Ok(None) => return Ok(Passed { bytes: start, closes: false }),
+                Err(error) => {
+                    self.answer.begin(false);
+                    refuse(&mut self.answer, status_of(error), &error.to_string());
+                    self.finish(true, true).await?;
+                    return Ok(Passed { bytes: input.len(), closes: true });
+                }
+            };
+            self.head_deadline = None;
+            let request = Request::new(&head, headers);
+            let behind = start + head.bytes;
+            let (taken, is_whole) = self.request(&head, &request, &input[behind..]).await?;
+            let closes = !head.keeps_alive || !is_whole || self.answer.closes();
+            self.finish(closes, head.is_http11).await?;
+            start = behind + taken;
+            if closes {
+                return Ok(Passed { bytes: input.len(), closes });
+            }
+        }
+    }
+
+    /// Has a request answered. Returns how many bytes of `behind`, which follow its head, belong to it, and whether its body
+    /// was received to its end.
+    async fn request(&mut self, head: &Head<'_>, request: &Request<'_>, behind: &[u8]) -> Result<(usize, bool), End> {
+        self.caller.begin();
+        self.arguments.begin_request();
+        self.answer.begin(request.method == Method::Head);
+        let has_body = head.body != BodyLength::Bytes(0);
+        let admitted = doors::admit(&mut self.visit(request)).await?;
+        let Admitted::Yes { door, body_bytes_max, may_wait } = admitted else { return Ok((0, !has_body)) };
+        if may_wait {
+            self.flush().await?;
+        }
+        let mut taken = 0;
+        if has_body {
+            match self.body(head, behind, body_bytes_max).await? {
+                Some(bytes) => taken = bytes,
+                None => return Ok((0, false)),
+            }
+        }
+        doors::answer(door, &mut self.visit(request)).await?;
+        Ok((taken, true))
+    }
+
+    fn visit<'v>(&'v mut self, request: &'v Request<'v>) -> Visit<'v, S> {
+        Visit {
+            request,
+            caller: &mut self.caller,
+            arguments: &mut self.arguments,
+            answer: &mut self.answer,
+            login: &mut self.login,
+        }
+    }
+
+    /// Receives the body. Returns how many bytes of `behind` belong to it; `None` when it was refused.
+    async fn body(&mut self, head: &Head<'_>, behind: &[u8], bytes_max: usize) -> Result<Option<usize>, End> {
+        let announced = match head.body {
+            BodyLength::Bytes(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+            BodyLength::Chunked => 0,
+        };
+        if bytes_max < announced {
+            return Ok(self.refuse_body(413, &too_large(bytes_max)));
+        }
+        if head.expects_continue && behind.is_empty() {
+            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.flush().await?;
+        }
+        match head.body {
+            BodyLength::Bytes(_) => self.body_of_length(announced, behind).await,
+            BodyLength::Chunked => self.body_in_chunks(behind, bytes_max).await,
+        }
+    }
+
+    fn refuse_body(&mut self, status: u16, detail: &str) -> Option<usize> {
+        refuse(&mut self.answer, status, detail);
+        None
+    }
+
+    async fn body_of_length(&mut self, bytes: usize, behind: &[u8]) -> Result<Option<usize>, End> {
+        let here = bytes.min(behind.len());
+        let space = self.arguments.body_space();
+        // What came is all there is room for, until the rest comes: announcing costs a client nothing, and us neither.
+        space.reserve(here.max(bytes.min(BODY_AHEAD_BYTES_MAX)) + ARGUMENTS_BYTES);
+        space.extend_from_slice(&behind[..here]);
+        if here < bytes {
+            self.flush().await?;
+            let begun = Instant::now();
+            loop {
+                let space = self.arguments.body_space();
+                let missing = bytes - space.len();
+                let room = missing.min(space.len().max(BODY_AHEAD_BYTES_MAX)) + ARGUMENTS_BYTES;
+                let deadline = PACE.deadline(begun, space.len());
+                if self.caller.read_more(space, room, Some(deadline)).await? == Received::TimedOut {
+                    return Ok(self.refuse_body(408, TOO_SLOW));
+                }
+                if bytes <= space.len() {
+                    let next = space.split_off(bytes);
+                    self.caller.give_back(&next);
+                    break;
+                }
+            }
+        }
+        self.arguments.end_body();
+        Ok(Some(here))
+    }
+
+    async fn body_in_chunks(&mut self, behind: &[u8], bytes_max: usize) -> Result<Option<usize>, End> {
+        let mut chunks = Chunks::default();
+        let mut taken = match chunks.decode(behind, self.arguments.body_space(), bytes_max) {
+            Ok(taken) => taken,
+            Err(error) => return Ok(self.refuse_chunk(error, bytes_max)),
+        };
+        if !chunks.is_done() {
+            self.flush().await?;
+            let begun = Instant::now();
+            let mut encoded = behind[taken..].to_vec();
+            taken = behind.len();
+            while !chunks.is_done() {
+                let deadline = PACE.deadline(begun, self.arguments.body_space().len());
+                if self.caller.read_more(&mut encoded, READ_BYTES[1], Some(deadline)).await? == Received::TimedOut {
+                    return Ok(self.refuse_body(408, TOO_SLOW));
+                }
+                match chunks.decode(&encoded, self.arguments.body_space(), bytes_max) {
+                    Ok(bytes) => _ = encoded.drain(..bytes),
+                    Err(error) => return Ok(self.refuse_chunk(error, bytes_max)),
+                }
+            }
+            self.caller.give_back(&encoded);
+        }
+        self.arguments.end_body();
+        Ok(Some(taken))
+    }
+
+    fn refuse_chunk(&mut self, error: ChunkError, bytes_max: usize) -> Option<usize> {
+        match error {
+            ChunkError::Syntax => self.refuse_body(400, "the chunks of the body are not spelled as HTTP/1.1 has them"),
+            ChunkError::TooLarge => self.refuse_body(413, &too_large(bytes_max)),
+        }
+    }
+
+    /// Puts the answer behind those that wait to be written; writes it at once when it is large.
+    async fn finish(&mut self, closes: bool, is_http11: bool) -> Result<(), End> {
+        let date = self.date.at(clients::wall_us());
+        self.answer.put_head(&mut self.out, date, closes, is_http11);
+        let own = self.answer.own_part();
+        if own.len() <= BODY_COPIED_BYTES_MAX {
+            self.out.extend_from_slice(own);
+        } else {
+            self.flush().await?;
+            self.caller.send(self.answer.own_part(), PACE).await?;
+        }
+        if let Some(part) = self.answer.reply_part() {
+            if part.len() <= BODY_COPIED_BYTES_MAX {
+                self.out.extend_from_slice(&self.caller.replies()[part]);
+            } else {
+                self.flush().await?;
+                self.caller.send_reply(part, PACE).await?;
+            }
+        }
+        if ANSWERS_BYTES_MAX <= self.out.len() {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Passes the gate, then writes the answers out.
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.caller.settle().await {
+            // The answers in hand may claim what the journal does not hold: none of them may leave.
+            tracing::error!(%error, "answers dropped: the journal cannot get their writes where they belong");
+            self.answer.begin(false);
+            refuse(&mut self.answer, 503, "the journal cannot be written; the outcome of the last requests is unknown");
+            self.out.clear();
+            self.answer.put_head(&mut self.out, self.date.at(clients::wall_us()), true, true);
+            self.out.extend_from_slice(self.answer.own_part());
+            self.caller.send(&self.out, PACE).await?;
+            return Err(End::Io);
+        }
+        self.caller.send(&self.out, PACE).await?;
+        self.out.clear();
+        if IDLE_BUFFER_BYTES_MAX < self.out.capacity() {
+            self.out = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Reads what there is. A head of which a part has come must be whole in time.
+    async fn read(&mut self) -> Result<(), End> {
+        self.caller.show_buffers(&self.input, self.out.len());
+        if self.input.is_empty() {
+            if IDLE_BUFFER_BYTES_MAX < self.input.capacity() {
+                self.input = Vec::new();
+            }
+        } else if self.head_deadline.is_none() {
+            self.head_deadline = Some(Instant::now() + Duration::from_secs(HEAD_SECONDS_MAX));
+        }
+        let room = self.input.capacity() - self.input.len();
+        let wanted = if room == 0 && !self.input.is_empty() { READ_BYTES[1] } else { room.max(READ_BYTES[0]) };
+        if self.caller.read_more(&mut self.input, wanted, self.head_deadline).await? == Received::TimedOut {
+            self.answer.begin(false);
+            refuse(&mut self.answer, 408, "the head of the request did not come in time");
+            self.finish(true, true).await?;
+            self.flush().await?;
+            return Err(End::TooSlow);
+        }
+        Ok(())
+    }
+
+    /// Lets a client that is still sending read its answer: closing at once would have the system throw it away.
+    async fn linger(&mut self) {
+        let deadline = Instant::now() + LINGER;
+        if self.caller.shut().await.is_err() {
+            return;
+        }
+        let mut bytes = 0;
+        while bytes < LINGER_BYTES_MAX {
+            self.input.clear();
+            match self.caller.read_more(&mut self.input, READ_BYTES[1], Some(deadline)).await {
+                Ok(Received::Bytes(count)) => bytes += count,
+                Ok(Received::TimedOut) | Err(_) => return,
+            }
+        }
+    }
+}
+
+const TOO_SLOW: &str = "the body of the request did not come in time";
+
+fn too_large(bytes_max: usize) -> String {
+    format!("a body has at most {bytes_max} bytes here (proto-max-bulk-len)")
+}
+
+fn status_of(error: HeadError) -> u16 {
+    match error {
+        HeadError::TooLarge => 431,
+        HeadError::Version => 505,
+        HeadError::Expectation => 417,
+        HeadError::TransferEncoding => 501,
+        HeadError::Syntax
+        | HeadError::BareLineFeed
+        | HeadError::Host
+        | HeadError::ContentLength
+        | HeadError::TwoLengths => 400,
+    }
+}

@@ -1,0 +1,71 @@
+//! Which door a request is for. See `http` for how one is added.
+
+use super::answer::Answer;
+use super::arguments::Arguments;
+use super::auth::Login;
+use super::problem::refuse;
+use super::request::Request;
+use super::v1;
+use crate::connection::{Caller, End, Stream};
+
+/// A request on its way through a door, and what it is answered with.
+pub struct Visit<'v, S> {
+    /// The request.
+    pub request: &'v Request<'v>,
+    /// Runs commands.
+    pub caller: &'v mut Caller<S>,
+    /// The body, and arguments of commands.
+    pub arguments: &'v mut Arguments,
+    /// What it is answered with.
+    pub answer: &'v mut Answer,
+    /// Who it is from.
+    pub login: &'v mut Login,
+}
+
+/// A door, with what it found out about the path.
+#[derive(Clone, Copy, Debug)]
+pub enum Door {
+    /// The native API.
+    V1(v1::Found),
+}
+
+/// Whether a request may come in.
+#[derive(Clone, Copy, Debug)]
+pub enum Admitted {
+    /// It may.
+    Yes {
+        /// By this door.
+        door: Door,
+        /// Largest body it may have.
+        body_bytes_max: usize,
+        /// It may have to wait: what was asked before it is answered first.
+        may_wait: bool,
+    },
+    /// The answer says why not.
+    No,
+}
+
+/// Decides before the body is received.
+///
+/// # Errors
+/// The connection is to end.
+#[inline]
+pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End> {
+    let path = visit.request.path;
+    if path.starts_with("/v1/") {
+        return v1::admit(visit).await;
+    }
+    refuse(visit.answer, 404, "nothing is here; the API begins with /v1/");
+    Ok(Admitted::No)
+}
+
+/// Answers a request whose body is there.
+///
+/// # Errors
+/// The connection is to end.
+#[inline]
+pub async fn answer<S: Stream>(door: Door, visit: &mut Visit<'_, S>) -> Result<(), End> {
+    match door {
+        Door::V1(found) => v1::answer(found, visit).await,
+    }
+}

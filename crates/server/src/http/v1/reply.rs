@@ -1,0 +1,161 @@
+//! Replies of commands as the native API needs them: their bytes uncopied, or as JSON.
+
+use crate::http::auth::base64_encode;
+use crate::http::json::put_string;
+use std::io::Write;
+use std::ops::Range;
+use wire::value::{Decoded, Value};
+
+/// The text of a reply that is an error, without its marker.
+pub fn error_of(reply: &[u8]) -> Option<&[u8]> {
+    reply.strip_prefix(b"-").map(<[u8]>::trim_ascii_end)
+}
+
+/// Where the bytes of a reply that is a bulk string lie; `None` when it is something else.
+pub fn bulk_of(replies: &[u8], reply: Range<usize>) -> Option<Range<usize>> {
+    let (start, bytes) = (reply.start, &replies[reply.clone()]);
+    let line = memchr::memchr(b'\r', bytes)?;
+    let digits = bytes[..line].strip_prefix(b"$").filter(|digits| digits.first().is_some_and(u8::is_ascii_digit))?;
+    let count = base::number::parse_u64(digits)? as usize;
+    let from = start + line + 2;
+    assert_eq!(from + count + 2, reply.end, "a reply is one bulk string");
+    Some(from..from + count)
+}
+
+/// The reply as a value.
+///
+/// # Panics
+/// When it is no reply: it was written by us.
+pub fn value_of(reply: &[u8]) -> Value {
+    match Value::decode(reply) {
+        Ok(Decoded::Value { value, bytes }) if bytes == reply.len() => value,
+        other => panic!("a reply is one value, not {other:?}"),
+    }
+}
+
+/// How bytes become strings of JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bytes {
+    /// As they are where they are UTF-8, else as `{"base64": …}`.
+    Marked,
+    /// All in base64.
+    Base64,
+    /// As they are; what is not UTF-8 is replaced.
+    Lossy,
+}
+
+/// Writes a value as JSON. Errors within it are `{"error": …}`; numbers that JSON does not have are strings.
+pub fn put_json(out: &mut Vec<u8>, value: &Value, bytes: Bytes) {
+    match value {
+        Value::Simple(text) | Value::Bulk(text) | Value::Verbatim { text, .. } => put_bytes(out, text, bytes),
+        Value::Error(text) | Value::BulkError(text) => {
+            out.extend_from_slice(b"{\"error\":");
+            put_string(out, &String::from_utf8_lossy(text));
+            out.push(b'}');
+        }
+        Value::Integer(number) => _ = write!(out, "{number}"),
+        Value::Null | Value::NullArray => out.extend_from_slice(b"null"),
+        Value::Double(number) if number.is_finite() => _ = write!(out, "{number}"),
+        Value::Double(number) => _ = write!(out, "\"{number}\""),
+        Value::Boolean(is_true) => _ = write!(out, "{is_true}"),
+        Value::BigNumber(digits) => out.extend_from_slice(digits),
+        Value::Array(values) | Value::Set(values) | Value::Push(values) => {
+            put_list(out, values, *b"[]", |out, value| put_json(out, value, bytes));
+        }
+        Value::Map(pairs) => put_map(out, pairs, bytes),
+        Value::Attributed { value, .. } => put_json(out, value, bytes),
+    }
+}
+
+/// A map whose keys are all text is an object, else a list of pairs.
+fn put_map(out: &mut Vec<u8>, pairs: &[(Value, Value)], bytes: Bytes) {
+    let name = |key: &Value| key.as_bytes().and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned);
+    let names: Option<Vec<String>> = pairs.iter().map(|(key, _)| name(key)).collect();
+    match names {
+        Some(names) => {
+            let named: Vec<(String, &Value)> = names.into_iter().zip(pairs.iter().map(|(_, value)| value)).collect();
+            put_list(out, &named, *b"{}", |out, (name, value)| {
+                put_string(out, name);
+                out.push(b':');
+                put_json(out, value, bytes);
+            });
+        }
+        None => put_list(out, pairs, *b"[]", |out, (key, value)| {
+            out.push(b'[');
+            put_json(out, key, bytes);
+            out.push(b',');
+            put_json(out, value, bytes);
+            out.push(b']');
+        }),
+    }
+}
+
+fn put_list<T>(out: &mut Vec<u8>, items: &[T], ends: [u8; 2], mut put: impl FnMut(&mut Vec<u8>, &T)) {
+    out.push(ends[0]);
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        put(out, item);
+    }
+    out.push(ends[1]);
+}
+
+fn put_bytes(out: &mut Vec<u8>, text: &[u8], bytes: Bytes) {
+    match (bytes, std::str::from_utf8(text)) {
+        (Bytes::Marked | Bytes::Lossy, Ok(text)) => put_string(out, text),
+        (Bytes::Lossy, Err(_)) => put_string(out, &String::from_utf8_lossy(text)),
+        (Bytes::Marked, Err(_)) => {
+            out.extend_from_slice(b"{\"base64\":\"");
+            base64_encode(text, out);
+            out.extend_from_slice(b"\"}");
+        }
+        (Bytes::Base64, _) => {
+            out.push(b'"');
+            base64_encode(text, out);
+            out.push(b'"');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(reply: &[u8], bytes: Bytes) -> String {
+        let mut out = Vec::new();
+        put_json(&mut out, &value_of(reply), bytes);
+        String::from_utf8(out).expect("JSON is text")
+    }
+
+    #[test]
+    fn replies_become_json() {
+        for (reply, text) in [
+            (&b"+OK\r\n"[..], r#""OK""#),
+            (b":-7\r\n", "-7"),
+            (b"$-1\r\n", "null"),
+            (b"_\r\n", "null"),
+            (b",1.5\r\n", "1.5"),
+            (b",inf\r\n", r#""inf""#),
+            (b"#t\r\n", "true"),
+            (b"(123456789012345678901234567890\r\n", "123456789012345678901234567890"),
+            (b"*2\r\n$1\r\na\r\n-ERR x\r\n", r#"["a",{"error":"ERR x"}]"#),
+            (b"%1\r\n$1\r\na\r\n:1\r\n", r#"{"a":1}"#),
+            (b"%1\r\n$1\r\n\xff\r\n:1\r\n", r#"[[{"base64":"/w=="},1]]"#),
+            (b"~0\r\n", "[]"),
+        ] {
+            assert_eq!(json(reply, Bytes::Marked), text);
+        }
+        assert_eq!(json(b"$2\r\nhi\r\n", Bytes::Base64), r#""aGk=""#);
+        assert_eq!(json(b"$1\r\n\xff\r\n", Bytes::Lossy), "\"\u{fffd}\"");
+    }
+
+    #[test]
+    fn bulks_are_found_where_they_lie() {
+        let replies = b"+OK\r\n$3\r\nabc\r\n$-1\r\n$0\r\n\r\n";
+        assert_eq!(bulk_of(replies, 0..5), None);
+        assert_eq!(bulk_of(replies, 5..14).map(|part| &replies[part]), Some(&b"abc"[..]));
+        assert_eq!(bulk_of(replies, 14..19), None);
+        assert_eq!(bulk_of(replies, 19..25), Some(23..23));
+    }
+}
