@@ -265,6 +265,7 @@ pub fn run<'e>(
     }
     if committed.wrote {
         session.written = committed.revealed;
+        session.written_version = committed.version;
     }
     Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, refused }
 }

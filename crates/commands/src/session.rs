@@ -108,6 +108,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// End of the last batch this connection wrote: what WAIT and WAITAOF are about.
     pub written: journal::Position,
+    /// The version of that batch, if one partition was all it touched.
+    pub written_version: base::Version,
     /// End of everything its replies have revealed.
     pub revealed: journal::Position,
     /// The script that the command being run names.
@@ -141,6 +143,7 @@ impl Session {
             caches_no_loop: false,
             reply_mode: ReplyMode::On,
             written: journal::Position::ZERO,
+            written_version: base::Version(0),
             revealed: journal::Position::ZERO,
             located: None,
             transaction: None,

@@ -64,6 +64,16 @@ pub static COMMANDS: &[Spec] = &[
         ..SHRINK_FAST
     },
     Spec {
+        name: "delifver",
+        touches: Touches::keys(&[KeyUse::RM_DELETE]),
+        arity: Arity::Exactly(3),
+        since: "larder 0.1",
+        summary: "Deletes a key if it was last written at a version, as GETVER tells it.",
+        syntax: "key version",
+        handler: write::delifver,
+        ..SHRINK_FAST
+    },
+    Spec {
         name: "get",
         complexity: "O(1); one pread when the value is spilled",
         summary: "Returns the string value of a key.",
@@ -105,6 +115,14 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "key value",
         handler: write::getset,
         ..WRITE_FAST
+    },
+    Spec {
+        name: "getver",
+        since: "larder 0.1",
+        complexity: "O(1); one pread when the value is spilled",
+        summary: "Returns the string value of a key and the version at which it was last written, as SET ... IFVER takes it.",
+        handler: read::getver,
+        ..READ
     },
     Spec {
         name: "incr",

@@ -1,4 +1,4 @@
-//! Reading strings: GET, MGET, GETRANGE (SUBSTR), STRLEN.
+//! Reading strings: GET, GETVER, MGET, GETRANGE (SUBSTR), STRLEN.
 
 use crate::call::{Call, Flow};
 use crate::error::Error;
@@ -50,6 +50,21 @@ pub(crate) fn clamp_ordered(start: i64, end: i64, total: usize) -> Option<(usize
 /// GET key
 pub(crate) fn get(call: &mut Call<'_>) -> Result<Flow, Error> {
     put(&mut call.reply, call.tx.string(call.args.at(1))?);
+    Ok(Flow::Done)
+}
+
+/// GETVER key
+pub(crate) fn getver(call: &mut Call<'_>) -> Result<Flow, Error> {
+    let key = call.args.at(1);
+    let Some(found) = call.tx.find(key) else {
+        call.reply.null_array();
+        return Ok(Flow::Done);
+    };
+    let version = call.tx.entry(found).version();
+    let string = call.tx.string(key)?;
+    call.reply.array(2);
+    put(&mut call.reply, string);
+    call.reply.integer(version.0 as i64);
     Ok(Flow::Done)
 }
 

@@ -7,7 +7,7 @@ use crate::refuse;
 use crate::strings_options::{Condition, Life, Options, Taker, Unit, deadline};
 use crate::strings_read as read;
 use base::TimeMs;
-use base::number::parse_i64;
+use base::number::{parse_i64, parse_u64};
 use keyspace::{Event, Found, STRING_BYTES_MAX};
 use wire::args::Args;
 
@@ -190,6 +190,19 @@ pub(crate) fn getex(call: &mut Call<'_>) -> Result<Flow, Error> {
 pub(crate) fn delifeq(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (key, wanted) = (call.arg(1), call.arg(2));
     let is_equal = call.tx.string(key)?.is_some_and(|string| *string.bytes() == *wanted);
+    let is_deleted = is_equal && call.tx.delete(key);
+    if is_deleted {
+        call.notify(Event::Generic, "del", key);
+    }
+    call.reply.integer(i64::from(is_deleted));
+    Ok(Flow::Done)
+}
+
+/// DELIFVER key version
+pub(crate) fn delifver(call: &mut Call<'_>) -> Result<Flow, Error> {
+    let key = call.arg(1);
+    let wanted = parse_u64(call.arg(2)).ok_or(Error::NotInteger)?;
+    let is_equal = call.tx.find(key).is_some_and(|found| call.tx.entry(found).version().0 == wanted);
     let is_deleted = is_equal && call.tx.delete(key);
     if is_deleted {
         call.notify(Event::Generic, "del", key);

@@ -40,6 +40,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("decrby", "key int"),
     ("del", "key|key key key"),
     ("delifeq", "key value"),
+    ("delifver", "key int"),
     (
         "eval",
         "_G.redis.call('set',KEYS[1],ARGV[1]);redis.call('hset',KEYS[2],ARGV[1],ARGV[1]) 2 key key value|_G.redis.call('append',ARGV[1],ARGV[2]);redis.pcall('incr',ARGV[1]);redis.call('del',ARGV[3]) 0 key value key",

@@ -38,7 +38,7 @@ use crate::value::{Kind, Value, as_integer};
 use crate::waiting::Ready;
 use base::codec::{put_bytes, put_varint};
 use base::number::{NumberText, format_i64};
-use base::{DbId, PartitionId, Reader, TimeMs};
+use base::{DbId, PartitionId, Reader, TimeMs, Version};
 use journal::{Journal, Position, ReadMode, RecordHead, RecordKind};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
@@ -139,6 +139,8 @@ pub struct Committed {
     pub revealed: Position,
     /// Whether it wrote a batch.
     pub wrote: bool,
+    /// The version of the last partition it locked, which is the batch's own when that is the one it wrote to.
+    pub version: Version,
     /// What was looked up.
     pub lookups: Lookups,
     /// Keys that changed while somebody waited for them: their queues are to be served.
@@ -776,8 +778,9 @@ impl<'a> Tx<'a> {
         if wrote {
             self.commit_changes();
         }
-        let mut revealed = self.seen;
+        let (mut revealed, mut version) = (self.seen, Version(0));
         for part in &mut self.parts {
+            version = part.guard.version();
             revealed = revealed.max(part.guard.revealed);
             if part.guard.has_garbage() {
                 garbage.append(&mut part.guard.take_garbage());
@@ -787,7 +790,7 @@ impl<'a> Tx<'a> {
             self.let_hear(revealed);
         }
         self.give_back();
-        Committed { revealed, wrote, lookups: self.lookups, ready: std::mem::take(&mut self.ready) }
+        Committed { revealed, wrote, version, lookups: self.lookups, ready: std::mem::take(&mut self.ready) }
     }
 
     fn commit_changes(&mut self) {

@@ -87,6 +87,19 @@ pub fn bind(text: &str, _current: &str) -> Result<String, String> {
     }
 }
 
+/// Origins as browsers say them (`https://example.com`, without a path), or `*`; commas or spaces between.
+pub fn origins(text: &str, _current: &str) -> Result<String, String> {
+    let words = address_words(text);
+    let is_origin = |word: &str| {
+        let host = word.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map_or("", |(_, host)| host);
+        word == "*" || (!host.is_empty() && !host.contains('/'))
+    };
+    match words.iter().find(|word| !is_origin(word)) {
+        Some(word) => Err(format!("'{word}' is not an origin such as https://example.com, nor '*'")),
+        None => Ok(words.join(" ")),
+    }
+}
+
 /// Every address that a normal `bind` text stands for.
 pub fn bind_addresses(normal: &str) -> Vec<IpAddr> {
     address_words(normal).into_iter().flat_map(addresses_of).collect()
@@ -169,6 +182,15 @@ pub fn shutdown_flags(text: &str, _current: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn origins_have_a_scheme_and_no_path() {
+        assert_eq!(origins("https://a.b,http://c:1  *", "").as_deref(), Ok("https://a.b http://c:1 *"));
+        assert_eq!(origins("", "x").as_deref(), Ok(""));
+        for wrong in ["a.b", "https://", "https://a/", "://a"] {
+            assert!(origins(wrong, "").is_err(), "{wrong}");
+        }
+    }
 
     const LIMITS: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
 

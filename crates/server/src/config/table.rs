@@ -81,6 +81,16 @@ pub static SETTINGS: &[Setting] = &[
         summary: "TCP port for clients of HTTP; 0 serves none",
     },
     Setting {
+        name: "http-cors-origins",
+        also: &[],
+        kind: Kind::Words(special::origins),
+        default: "",
+        reload: Live,
+        effect: Real,
+        group: Network,
+        summary: "Origins whose pages a browser may let ask over HTTP; `*` is every one, nothing is none",
+    },
+    Setting {
         name: "maxclients",
         also: &[],
         kind: Kind::Integer { min: 1, max: u32::MAX as i64 },

@@ -224,9 +224,11 @@ impl<S: Stream> Connection<S, true> {
         settled.map_err(|_| End::Io)
     }
 
-    /// Whether everything this connection wrote is on disk.
+    /// Whether everything this connection wrote is on disk, or will be when [`Connection::settle`] has said that answers may
+    /// leave.
     pub fn is_durable(&self) -> bool {
-        self.session.written <= self.server.node.journal.durable()
+        let journal = &self.server.node.journal;
+        self.session.written <= journal.durable() || journal.sync_mode() == journal::SyncMode::Always
     }
 
     /// Reads what there is behind what `input` has, which gets room for `bytes_wanted` at least; what came while a command

@@ -94,11 +94,6 @@ impl Answer {
         self
     }
 
-    /// Its status.
-    pub fn status_now(&self) -> u16 {
-        self.status
-    }
-
     /// Adds a header. Line ends in the value are left out: nobody smuggles headers of their own in.
     #[inline]
     pub fn header(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
@@ -113,12 +108,13 @@ impl Answer {
         self
     }
 
-    /// As [`Answer::header`] for what is written by `format!`.
-    pub fn header_fmt(&mut self, name: &str, value: std::fmt::Arguments<'_>) -> &mut Self {
-        match value.as_str() {
-            Some(text) => self.header(name, text),
-            None => self.header(name, value.to_string()),
-        }
+    /// Adds the ETag of a version.
+    #[inline]
+    pub fn etag(&mut self, version: u64) -> &mut Self {
+        self.headers.extend_from_slice(b"etag: \"");
+        self.headers.extend_from_slice(itoa::Buffer::new().format(version).as_bytes());
+        self.headers.extend_from_slice(b"\"\r\n");
+        self
     }
 
     /// The body, to be written by the door.

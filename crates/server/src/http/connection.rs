@@ -212,7 +212,9 @@ impl<S: Stream> HttpConnection<S> {
             loop {
                 let space = self.arguments.body_space();
                 let missing = bytes - space.len();
-                let room = missing.min(space.len().max(BODY_AHEAD_BYTES_MAX)) + ARGUMENTS_BYTES;
+                // Once an eighth has come there is room for all of it: growing by halves would copy more, and twice.
+                let ahead = if bytes / 8 <= space.len() { missing } else { space.len().max(BODY_AHEAD_BYTES_MAX) };
+                let room = missing.min(ahead) + ARGUMENTS_BYTES;
                 let deadline = PACE.deadline(begun, space.len());
                 if self.caller.read_more(space, room, Some(deadline)).await? == Received::TimedOut {
                     return Ok(self.refuse_body(408, TOO_SLOW));

@@ -52,7 +52,7 @@ pub enum Admitted {
 #[inline]
 pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End> {
     let path = visit.request.path;
-    if path.starts_with("/v1/") {
+    if path.starts_with("/v1/") || path == "/v1" {
         return v1::admit(visit).await;
     }
     refuse(visit.answer, 404, "nothing is here; the API begins with /v1/");

@@ -69,7 +69,8 @@ pub struct Request<'r> {
 }
 
 impl<'r> Request<'r> {
-    pub(super) fn new(head: &Head<'r>, headers: Headers<'r, 'r>) -> Self {
+    /// The request that a head is.
+    pub fn new(head: &Head<'r>, headers: Headers<'r, 'r>) -> Self {
         let target = origin_form(head.target);
         let target = target.split_once('#').map_or(target, |(target, _)| target);
         let (path, query) = target.split_once('?').unwrap_or((target, ""));

@@ -1,36 +1,141 @@
-//! Strings as raw bytes: `/v1/kv/{key}`.
+//! Strings as raw bytes: `/v1/kv/{key}`. The version of a key is its ETag, by which it is compared and set.
+//!
+//! Deliberately not kept: content types. What a value is, its readers know; it is `application/octet-stream` here.
 
+use super::is_refused;
+use super::reply::{Bytes, bulk_of, put_json};
 use super::routes::Found;
-use super::{is_refused, reply};
+use super::run::{BYTES, Wrong, put_path, time, wants_json};
 use crate::connection::{End, Stream};
 use crate::http::doors::Visit;
 use crate::http::problem::refuse;
+use base::number::parse_u64;
+use std::ops::Range;
+use wire::value::Value;
 
-/// Content type of values, of which nothing is known.
-const BYTES: &str = "application/octet-stream";
+/// What `If-Match` or `If-None-Match` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tag {
+    /// `*`.
+    Any,
+    /// A version.
+    Version(u64),
+    /// Something that no key is ever at.
+    Other,
+}
+
+/// One tag; weak ones are as good as strong ones, since versions tell bytes apart.
+fn tag(value: &[u8]) -> Tag {
+    let value = value.trim_ascii();
+    if value == b"*" {
+        return Tag::Any;
+    }
+    let value = value.strip_prefix(b"W/").unwrap_or(value);
+    let version = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).and_then(parse_u64);
+    version.filter(|version| *version != 0).map_or(Tag::Other, Tag::Version)
+}
 
 /// Begins a command whose first argument is the key. Returns false when the key is spelled wrong.
 fn begin<S: Stream>(found: Found, visit: &mut Visit<'_, S>, name: &[u8]) -> bool {
-    let key = found.capture(visit.request.path, 0);
-    let is_right = visit.arguments.begin(name).add_decoded(key).is_some();
-    if !is_right {
-        refuse(visit.answer, 400, "the key is not spelled right: two hexadecimal digits follow a %");
-    }
-    is_right
+    visit.arguments.begin(name);
+    put_path(found, visit, 0).map_err(|wrong| _ = refuse(visit.answer, 400, &wrong)).is_ok()
 }
 
 /// GET and HEAD.
 pub async fn get<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<(), End> {
-    if !begin(found, visit, b"GET") {
+    if !begin(found, visit, b"GETVER") {
         return Ok(());
     }
     let reply = visit.caller.call(visit.arguments.args()).await?;
-    if let Some(part) = reply::bulk_of(visit.caller.replies(), reply.clone()) {
-        visit.answer.header("content-type", BYTES).body_is_reply(part);
-    } else if !is_refused(visit, reply) {
-        refuse(visit.answer, 404, "there is no such key");
+    match value_and_version(visit.caller.replies(), reply.clone()) {
+        Some((value, version)) => answer(visit, value, version),
+        None if is_refused(visit, reply) => {}
+        None => _ = refuse(visit.answer, 404, "there is no such key"),
     }
     Ok(())
+}
+
+/// Where the value of a reply of GETVER lies, and the version.
+fn value_and_version(replies: &[u8], reply: Range<usize>) -> Option<(Range<usize>, u64)> {
+    let bytes = replies[reply.clone()].strip_suffix(b"\r\n")?;
+    let colon = bytes.iter().rposition(|byte| *byte == b':')?;
+    let version = parse_u64(&bytes[colon + 1..])?;
+    let rest = bytes.strip_prefix(b"*2\r\n")?;
+    let first = reply.start + bytes.len() - rest.len();
+    Some((bulk_of(replies, first..reply.start + colon)?, version))
+}
+
+fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Range<usize>, version: u64) {
+    let here = Tag::Version(version);
+    if let Some(known) = visit.request.header("if-none-match")
+        && known.split(|byte| *byte == b',').map(tag).any(|known| known == Tag::Any || known == here)
+    {
+        visit.answer.status(304).etag(version);
+        return;
+    }
+    if wants_json(visit) {
+        let value = Value::Bulk(visit.caller.replies()[value].to_vec());
+        visit.answer.etag(version).header("content-type", "application/json");
+        put_json(visit.answer.body(), &value, Bytes::Marked);
+        return;
+    }
+    let is_current = visit.request.header("if-range").is_none_or(|known| tag(known) == here);
+    let range = visit.request.header("range").filter(|_| is_current).and_then(range_of);
+    match range.map(|range| range.within(value.len())) {
+        None => _ = visit.answer.etag(version),
+        Some(Some(part)) => {
+            let said = format!("bytes {}-{}/{}", part.start, part.end - 1, value.len());
+            visit.answer.status(206).etag(version).header("content-range", said);
+            visit.answer.header("content-type", BYTES).body_is_reply(value.start + part.start..value.start + part.end);
+            return;
+        }
+        Some(None) => {
+            let detail = format!("the value has {} bytes", value.len());
+            refuse(visit.answer, 416, &detail).header("content-range", format!("bytes */{}", value.len()));
+            return;
+        }
+    }
+    visit.answer.header("content-type", BYTES).body_is_reply(value);
+}
+
+/// One range of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ByteRange {
+    /// From here on.
+    From(u64),
+    /// From the first to the last.
+    FromTo(u64, u64),
+    /// So many at the end.
+    Last(u64),
+}
+
+impl ByteRange {
+    /// The part of a value that it names; `None` when that is nothing.
+    fn within(self, bytes: usize) -> Option<Range<usize>> {
+        let bytes = bytes as u64;
+        let (start, end) = match self {
+            ByteRange::From(start) => (start, bytes),
+            ByteRange::FromTo(start, last) => (start, bytes.min(last.saturating_add(1))),
+            ByteRange::Last(count) => (bytes.saturating_sub(count), bytes),
+        };
+        (start < end).then_some(start as usize..end as usize)
+    }
+}
+
+/// What a Range header asks for. Several ranges, and what is no range of bytes, ask for everything.
+fn range_of(header: &[u8]) -> Option<ByteRange> {
+    let text = header.trim_ascii().strip_prefix(b"bytes=")?;
+    let dash = memchr::memchr(b'-', text)?;
+    let (first, last) = (&text[..dash], &text[dash + 1..]);
+    match (first.is_empty(), last.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(ByteRange::Last(parse_u64(last)?)),
+        (false, true) => Some(ByteRange::From(parse_u64(first)?)),
+        (false, false) => {
+            let (first, last) = (parse_u64(first)?, parse_u64(last)?);
+            (first <= last).then_some(ByteRange::FromTo(first, last))
+        }
+    }
 }
 
 /// PUT.
@@ -39,23 +144,124 @@ pub async fn put<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
         return Ok(());
     }
     visit.arguments.add_body();
+    match put_options(visit) {
+        Ok(true) => {}
+        Ok(false) => {
+            refuse(visit.answer, 412, UNMET);
+            return Ok(());
+        }
+        Err(wrong) => {
+            refuse(visit.answer, 400, &wrong);
+            return Ok(());
+        }
+    }
     let reply = visit.caller.call(visit.arguments.args()).await?;
-    if !is_refused(visit, reply) {
-        visit.answer.status(204);
+    if visit.caller.replies()[reply.clone()] == *b"+OK\r\n" {
+        let version = visit.caller.session().written_version.0;
+        visit.answer.status(204).etag(version);
+    } else if !is_refused(visit, reply) {
+        refuse(visit.answer, 412, UNMET);
     }
     Ok(())
 }
 
+const UNMET: &str = "the key is not at that version";
+
+/// Adds condition and time to live. Returns false when the condition cannot hold.
+fn put_options<S>(visit: &mut Visit<'_, S>) -> Result<bool, Wrong> {
+    match time(visit, "ttl")? {
+        None => {}
+        Some(0) => return Err("ttl is a time to come".to_owned()),
+        Some(ms) => _ = visit.arguments.add(b"PX").add_number(ms),
+    }
+    let header = |name| visit.request.header(name).map(tag);
+    match (header("if-match"), header("if-none-match")) {
+        (None, None) => {}
+        (Some(Tag::Any), None) => _ = visit.arguments.add(b"XX"),
+        (Some(Tag::Version(version)), None) => _ = visit.arguments.add(b"IFVER").add_number(version),
+        (Some(Tag::Other), None) => return Ok(false),
+        (None, Some(Tag::Any)) => _ = visit.arguments.add(b"NX"),
+        (None, Some(_)) => return Err("If-None-Match of a PUT is *".to_owned()),
+        (Some(_), Some(_)) => return Err("If-Match and If-None-Match exclude each other".to_owned()),
+    }
+    Ok(true)
+}
+
 /// DELETE.
 pub async fn delete<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<(), End> {
-    if !begin(found, visit, b"DEL") {
+    let condition = visit.request.header("if-match").map(tag);
+    let name: &[u8] = if matches!(condition, Some(Tag::Version(_))) { b"DELIFVER" } else { b"DEL" };
+    if !begin(found, visit, name) {
         return Ok(());
+    }
+    match condition {
+        Some(Tag::Version(version)) => _ = visit.arguments.add_number(version),
+        Some(Tag::Other) => {
+            refuse(visit.answer, 412, UNMET);
+            return Ok(());
+        }
+        Some(Tag::Any) | None => {}
     }
     let reply = visit.caller.call(visit.arguments.args()).await?;
     if visit.caller.replies()[reply.clone()] == *b":1\r\n" {
         visit.answer.status(204);
     } else if !is_refused(visit, reply) {
-        refuse(visit.answer, 404, "there is no such key");
+        match condition {
+            None => refuse(visit.answer, 404, "there is no such key"),
+            Some(_) => refuse(visit.answer, 412, UNMET),
+        };
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_versions() {
+        for (text, meant) in [
+            ("*", Tag::Any),
+            ("\"7\"", Tag::Version(7)),
+            (" W/\"7\" ", Tag::Version(7)),
+            ("\"0\"", Tag::Other),
+            ("7", Tag::Other),
+            ("\"x\"", Tag::Other),
+            ("", Tag::Other),
+        ] {
+            assert_eq!(tag(text.as_bytes()), meant, "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges_lie_within_the_value() {
+        let part = |text: &str, bytes| range_of(text.as_bytes()).map(|range| range.within(bytes));
+        for (text, bytes, expected) in [
+            ("bytes=0-0", 10, Some(Some(0..1))),
+            ("bytes=2-4", 10, Some(Some(2..5))),
+            ("bytes=2-99", 10, Some(Some(2..10))),
+            ("bytes=2-", 10, Some(Some(2..10))),
+            ("bytes=-3", 10, Some(Some(7..10))),
+            ("bytes=-30", 10, Some(Some(0..10))),
+            ("bytes=-0", 10, Some(None)),
+            ("bytes=10-", 10, Some(None)),
+            ("bytes=0-", 0, Some(None)),
+            ("bytes=0-18446744073709551615", 10, Some(Some(0..10))),
+            ("bytes=4-2", 10, None),
+            ("bytes=0-1,3-4", 10, None),
+            ("bytes=-", 10, None),
+            ("lines=0-1", 10, None),
+        ] {
+            assert_eq!(part(text, bytes), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_beside_its_version() {
+        let replies = b"+OK\r\n*2\r\n$3\r\na:b\r\n:17\r\n";
+        let (value, version) = value_and_version(replies, 5..replies.len()).expect("it is GETVER's");
+        assert_eq!((&replies[value], version), (&b"a:b"[..], 17));
+        assert_eq!(value_and_version(b"_\r\n", 0..3), None);
+        assert_eq!(value_and_version(b"-ERR a:1\r\n", 0..10), None);
+    }
 }

@@ -2,20 +2,28 @@
 //!
 //! | file         | what it is                                                |
 //! |--------------|-----------------------------------------------------------|
-//! | `routes.rs`  | every route, once: the table that OpenAPI is made from    |
+//! | `routes.rs`  | every route, once: the table that describes them          |
+//! | `run.rs`     | routes that come to one command                           |
 //! | `kv.rs`      | strings as raw bytes                                      |
-//! | `command.rs` | any command as a JSON array                               |
+//! | `command.rs` | any command as a JSON array, and several of them          |
+//! | `body.rs`    | JSON to arguments                                         |
+//! | `reply.rs`   | replies to JSON                                           |
+//! | `cors.rs`    | which pages of other origins may ask                      |
 //!
 //! Deliberately not here: what commands do, and who may run them.
 
+mod body;
 mod command;
+mod cors;
 mod kv;
 pub mod reply;
 pub mod routes;
+mod run;
 
 use super::auth::LoggedIn;
 use super::doors::{Admitted, Door, Visit};
 use super::problem::{refuse, refuse_error};
+use super::request::Method;
 use crate::connection::{End, Stream};
 use base::{DB_COUNT, DbId};
 pub use routes::Found;
@@ -28,21 +36,41 @@ use wire::reply::Protocol;
 /// The connection is to end.
 #[inline]
 pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End> {
-    let found = match routes::find(visit.request.method, visit.request.path) {
-        Match::Found(found) => found,
-        Match::OtherMethods(allowed) => {
-            let names: Vec<&str> = allowed.iter().map(|method| method.name()).collect();
+    let admitted = match find(visit) {
+        Some(found) => admit_found(found, visit).await?,
+        None => Admitted::No,
+    };
+    if matches!(admitted, Admitted::No) {
+        cors::allow(visit);
+    }
+    Ok(admitted)
+}
+
+/// The route of a request; the answer says why there is none.
+fn find<S: Stream>(visit: &mut Visit<'_, S>) -> Option<Found> {
+    let (method, path) = (visit.request.method, visit.request.path);
+    match routes::find(method, path) {
+        Match::Found(found) => Some(found),
+        Match::OtherMethods(methods) => {
+            let names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
             let names = names.join(", ");
-            let detail = format!("{} is not for this path, which takes {names}", visit.request.method.name());
+            if method == Method::Options {
+                visit.answer.status(204).header("allow", &names);
+                cors::allow_methods(visit, &names);
+                return None;
+            }
+            let detail = format!("{} is not for this path, which takes {names}", method.name());
             refuse(visit.answer, 405, &detail).header("allow", names);
-            return Ok(Admitted::No);
+            None
         }
         Match::Nothing => {
-            let detail = format!("no such path: {} (a slash within a key is written %2F)", visit.request.path);
-            refuse(visit.answer, 404, &detail);
-            return Ok(Admitted::No);
+            refuse(visit.answer, 404, &format!("no such path: {path} (a slash within a key is written %2F)"));
+            None
         }
-    };
+    }
+}
+
+async fn admit_found<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<Admitted, End> {
     match visit.login.check(visit.caller, visit.request.header("authorization")).await? {
         LoggedIn::Yes => {}
         refused => {
@@ -54,11 +82,25 @@ pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End>
             return Ok(Admitted::No);
         }
     }
-    if !select(visit) {
+    if !select(visit) || !understands_sync(visit) {
         return Ok(Admitted::No);
     }
     let body_bytes_max = visit.caller.server().settings.bulk_bytes_max();
     Ok(Admitted::Yes { door: Door::V1(found), body_bytes_max, may_wait: found.route().may_wait })
+}
+
+/// What `Larder-Sync` says.
+fn sync<'r, S>(visit: &Visit<'r, S>) -> Option<&'r [u8]> {
+    visit.request.header("larder-sync")
+}
+
+/// Whether `Larder-Sync` says something that can be done.
+fn understands_sync<S>(visit: &mut Visit<'_, S>) -> bool {
+    let is_known = visit.request.method == Method::Get || matches!(sync(visit), None | Some(b"os" | b"disk"));
+    if !is_known {
+        refuse(visit.answer, 400, "Larder-Sync is os or disk");
+    }
+    is_known
 }
 
 /// Selects the database that `?db=` names. Returns false when there is none such.
@@ -81,12 +123,35 @@ fn select<S: Stream>(visit: &mut Visit<'_, S>) -> bool {
 /// The connection is to end.
 #[inline]
 pub async fn answer<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<(), End> {
+    let written = visit.caller.session().written;
     match found.route().action {
         Action::KvGet => kv::get(found, visit).await,
         Action::KvPut => kv::put(found, visit).await,
         Action::KvDelete => kv::delete(found, visit).await,
+        Action::Keys => run::keys(visit).await,
+        Action::ListPush => run::list_push(found, visit).await,
+        Action::ListPop => run::list_pop(found, visit).await,
         Action::Command => command::one(visit).await,
+        Action::Pipeline => command::pipeline(visit).await,
+        Action::MultiExec => command::multi_exec(visit).await,
+        Action::Batch => command::batch(visit).await,
+        Action::Run(words, shape) => run::run(found, visit, words, shape).await,
+    }?;
+    if written != visit.caller.session().written {
+        tell_durability(visit).await?;
     }
+    cors::allow(visit);
+    Ok(())
+}
+
+/// Waits for the disk if the request wants it, and says how safe what was written is.
+async fn tell_durability<S: Stream>(visit: &mut Visit<'_, S>) -> Result<(), End> {
+    if sync(visit) == Some(b"disk") {
+        visit.caller.durable().await?;
+    }
+    let reached = if visit.caller.is_durable() { "disk" } else { "os" };
+    visit.answer.header("larder-durability", reached);
+    Ok(())
 }
 
 /// Answers with the error that a reply is. Returns false when it is none.

@@ -38,16 +38,15 @@ pub fn value_of(reply: &[u8]) -> Value {
 pub enum Bytes {
     /// As they are where they are UTF-8, else as `{"base64": …}`.
     Marked,
-    /// All in base64.
+    /// All in base64, but for statuses such as OK.
     Base64,
-    /// As they are; what is not UTF-8 is replaced.
-    Lossy,
 }
 
 /// Writes a value as JSON. Errors within it are `{"error": …}`; numbers that JSON does not have are strings.
 pub fn put_json(out: &mut Vec<u8>, value: &Value, bytes: Bytes) {
     match value {
-        Value::Simple(text) | Value::Bulk(text) | Value::Verbatim { text, .. } => put_bytes(out, text, bytes),
+        Value::Simple(text) => put_bytes(out, text, Bytes::Marked),
+        Value::Bulk(text) | Value::Verbatim { text, .. } => put_bytes(out, text, bytes),
         Value::Error(text) | Value::BulkError(text) => {
             out.extend_from_slice(b"{\"error\":");
             put_string(out, &String::from_utf8_lossy(text));
@@ -103,8 +102,7 @@ fn put_list<T>(out: &mut Vec<u8>, items: &[T], ends: [u8; 2], mut put: impl FnMu
 
 fn put_bytes(out: &mut Vec<u8>, text: &[u8], bytes: Bytes) {
     match (bytes, std::str::from_utf8(text)) {
-        (Bytes::Marked | Bytes::Lossy, Ok(text)) => put_string(out, text),
-        (Bytes::Lossy, Err(_)) => put_string(out, &String::from_utf8_lossy(text)),
+        (Bytes::Marked, Ok(text)) => put_string(out, text),
         (Bytes::Marked, Err(_)) => {
             out.extend_from_slice(b"{\"base64\":\"");
             base64_encode(text, out);
@@ -147,7 +145,7 @@ mod tests {
             assert_eq!(json(reply, Bytes::Marked), text);
         }
         assert_eq!(json(b"$2\r\nhi\r\n", Bytes::Base64), r#""aGk=""#);
-        assert_eq!(json(b"$1\r\n\xff\r\n", Bytes::Lossy), "\"\u{fffd}\"");
+        assert_eq!(json(b"+OK\r\n", Bytes::Base64), r#""OK""#);
     }
 
     #[test]
