@@ -16,6 +16,7 @@ pub const CI_RUNS: &[(&str, &[&str])] = &[
     ("clients.py", &[]),
     ("http_doors.py", &[]),
     ("hostile.py", &[]),
+    ("openapi.py", &[]),
     ("import_redis.py", &[]),
     ("applications.py", &[]),
     ("apt_index.py", &["--packages", "5000"]),
