@@ -102,7 +102,8 @@ fn sync<'r, S>(visit: &Visit<'r, S>) -> Option<&'r [u8]> {
 
 /// Whether `Larder-Sync` says something that can be done.
 fn understands_sync<S>(visit: &mut Visit<'_, S>) -> bool {
-    let is_known = visit.request.method == Method::Get || matches!(sync(visit), None | Some(b"os" | b"disk"));
+    let is_known = matches!(visit.request.method, Method::Get | Method::Head)
+        || matches!(sync(visit), None | Some(b"os" | b"disk"));
     if !is_known {
         refuse(visit.answer, 400, "Larder-Sync is os or disk");
     }

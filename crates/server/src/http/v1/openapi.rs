@@ -154,7 +154,7 @@ fn operation(route: &Route) -> Json {
     if let Some(content_type) = route.body {
         let (schema, example) = body_of(route);
         operation["requestBody"] = json!({
-            "required": content_type == "application/json",
+            "required": content_type != "application/octet-stream",
             "content": { content_type: { "schema": schema, "example": example } },
         });
     }
@@ -206,13 +206,12 @@ fn parameter_schema(parameter: &Parameter, method: Method) -> Json {
     match (parameter.name, parameter.kind) {
         ("db", _) => json!({ "type": "integer", "minimum": 0, "maximum": base::DB_COUNT - 1, "default": 0 }),
         ("count", _) => json!({ "type": "integer", "minimum": 1, "maximum": i64::MAX, "default": 100 }),
-        ("cursor", _) => json!({ "type": "string", "pattern": "^[0-9]{1,18}$", "default": "0" }),
+        ("cursor", _) => json!({ "type": "string", "pattern": "^(0|[1-9][0-9]{0,17})$", "default": "0" }),
         ("side", _) => json!({ "type": "string", "enum": ["left", "right"] }),
         ("Larder-Sync", _) => json!({ "type": "string", "enum": ["os", "disk"], "default": "os" }),
         ("If-None-Match", _) if method == Method::Put => json!({ "type": "string", "const": "*" }),
-        ("Upstash-Encoding", _) => json!({ "type": "string", "const": "base64" }),
         ("ttl", _) => json!({ "type": "string", "pattern": "^[1-9][0-9]{0,8}(ms|s|m|h|d)?$" }),
-        ("wait", _) => json!({ "type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h|d)?$" }),
+        ("wait", _) => json!({ "type": "string", "pattern": "^(0|[1-9][0-9]{0,8})(ms|s|m|h|d)?$" }),
         ("channel" | "pattern", "array") => json!({ "type": "array", "items": { "type": "string" } }),
         (_, "integer") => json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }),
         (_, kind) if parameter.place == Place::Path => json!({ "type": kind, "minLength": 1 }),
@@ -385,6 +384,7 @@ fn body_of_word(part: Word, word: &Json) -> Option<(Json, Json)> {
 }
 
 fn schemas() -> Json {
+    let names: Vec<String> = table::all().iter().map(|spec| spec.name.to_uppercase()).collect();
     json!({
         "Problem": {
             "description": "A problem document (RFC 9457).",
@@ -437,8 +437,7 @@ fn schemas() -> Json {
         "CommandName": {
             "description": "The name of a command, in any case. `x-commands` has what each takes and does. \
                 Those that act on a connection (SUBSCRIBE, MULTI, SELECT, AUTH and the like) are refused.",
-            "type": "string",
-            "enum": table::all().iter().map(|spec| spec.name.to_uppercase()).collect::<Vec<_>>(),
+            "anyOf": [{ "enum": names }, { "type": "string" }],
             "x-commands": commands_described(),
         },
     })

@@ -585,20 +585,23 @@ pub enum Match {
 /// # Cost
 /// A comparison of the path with each row until one fits.
 pub fn find(method: Method, path: &str) -> Match {
+    let first = ROUTES.iter().find_map(|route| fit(route.path, path).map(|captures| (route.path, captures)));
+    let Some((pattern, captures)) = first else { return Match::Nothing };
     let wanted = if method == Method::Head { Method::Get } else { method };
-    for (row, route) in ROUTES.iter().enumerate() {
-        if route.method == wanted
-            && let Some(captures) = fit(route.path, path)
-        {
-            return Match::Found(Found { row: row as u16, captures });
-        }
+    match ROUTES.iter().position(|route| route.method == wanted && route.path == pattern) {
+        Some(row) => Match::Found(Found { row: row as u16, captures }),
+        None => Match::OtherMethods(methods_of(pattern)),
     }
-    let fitting = ROUTES.iter().filter(|route| fit(route.path, path).is_some());
-    let mut methods: Vec<Method> = fitting.map(|route| route.method).collect();
+}
+
+/// The methods that a path takes.
+fn methods_of(pattern: &str) -> Vec<Method> {
+    let rows = ROUTES.iter().filter(|route| route.path == pattern);
+    let mut methods: Vec<Method> = rows.map(|route| route.method).collect();
     if methods.contains(&Method::Get) {
         methods.push(Method::Head);
     }
-    if methods.is_empty() { Match::Nothing } else { Match::OtherMethods(methods) }
+    methods
 }
 
 /// Where in `path` the captures of `pattern` lie, if it fits.
@@ -656,6 +659,7 @@ mod tests {
         assert_eq!(found.capture("/v1/kv/a%2Fb", 0), b"a%2Fb");
         assert_eq!(find(Method::Get, "/v1/kv/"), Match::Nothing);
         assert_eq!(find(Method::Get, "/v1/kv/a/b"), Match::Nothing);
+        assert_eq!(find(Method::Put, "/v1/lists/a/pop"), Match::OtherMethods(vec![Method::Post]));
         assert_eq!(find(Method::Get, "/v1/command"), Match::OtherMethods(vec![Method::Post]));
     }
 }
