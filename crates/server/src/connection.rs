@@ -14,6 +14,7 @@
 //! Invariants: replies leave in the order of their commands; none leaves before the gate is passed.
 
 pub mod caller;
+mod told;
 
 use crate::clients::{self, Client};
 use crate::monitor::Shown;

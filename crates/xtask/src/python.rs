@@ -17,6 +17,7 @@ pub const CI_RUNS: &[(&str, &[&str])] = &[
     ("http_doors.py", &[]),
     ("hostile.py", &[]),
     ("tls.py", &[]),
+    ("openapi.py", &[]),
     ("import_redis.py", &[]),
     ("seed_doors.py", &[]),
     ("applications.py", &[]),

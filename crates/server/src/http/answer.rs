@@ -3,8 +3,10 @@
 //! A door fills an [`Answer`]; the connection writes it. The body is bytes of the answer's own, or a part of the replies
 //! where it lies, so that a large value is not copied once more.
 //!
-//! Deliberately not: streams. An answer is whole before its first byte leaves (the gate); what never ends is not here.
+//! Deliberately not: streams. An answer is whole before its first byte leaves (the gate); of what never ends only the head
+//! is here, and which events follow it (`events.rs`).
 
+use super::events::Events;
 use std::io::Write;
 use std::ops::Range;
 
@@ -65,6 +67,7 @@ pub struct Answer {
     /// Length to announce where the body is left out: HEAD.
     is_head: bool,
     closes: bool,
+    stream: Option<Events>,
 }
 
 /// Memory kept from one answer to the next.
@@ -72,7 +75,15 @@ const KEPT_BYTES_MAX: usize = 64 << 10;
 
 impl Answer {
     pub(super) fn new() -> Self {
-        Answer { status: 200, headers: Vec::new(), own: Vec::new(), body: Body::Own, is_head: false, closes: false }
+        Answer {
+            status: 200,
+            headers: Vec::new(),
+            own: Vec::new(),
+            body: Body::Own,
+            is_head: false,
+            closes: false,
+            stream: None,
+        }
     }
 
     pub(super) fn begin(&mut self, is_head: bool) {
@@ -85,6 +96,7 @@ impl Answer {
         self.body = Body::Own;
         self.is_head = is_head;
         self.closes = false;
+        self.stream = None;
     }
 
     /// Starts anew, with nothing but this status.
@@ -135,6 +147,18 @@ impl Answer {
         self
     }
 
+    /// Events follow until the connection ends, in place of a body.
+    pub fn stream(&mut self, events: Events) -> &mut Self {
+        self.closes = true;
+        self.stream = Some(events);
+        self
+    }
+
+    /// The events that follow, unless only the head was asked for.
+    pub(super) fn streamed(&self) -> Option<Events> {
+        self.stream.filter(|_| !self.is_head)
+    }
+
     pub(super) fn closes(&self) -> bool {
         self.closes
     }
@@ -161,7 +185,7 @@ impl Answer {
             out.extend_from_slice(b"connection: keep-alive\r\n");
         }
         out.extend_from_slice(&self.headers);
-        if !matches!(self.status, 204 | 304) {
+        if !matches!(self.status, 204 | 304) && self.stream.is_none() {
             out.extend_from_slice(b"content-length: ");
             out.extend_from_slice(itoa::Buffer::new().format(self.body_bytes()).as_bytes());
             out.extend_from_slice(b"\r\n");

@@ -18,6 +18,7 @@ use super::answer::{Answer, Date};
 use super::arguments::{ARGUMENTS_BYTES, Arguments};
 use super::auth::Login;
 use super::doors::{self, Admitted, Visit};
+use super::events;
 use super::problem::refuse;
 use super::request::{Method, Request};
 use crate::clients::{self, Client};
@@ -139,6 +140,10 @@ impl<S: Stream> HttpConnection<S> {
             let (taken, is_whole) = self.request(&head, &request, &input[behind..]).await?;
             let closes = !head.keeps_alive || !is_whole || self.answer.closes();
             self.finish(closes, head.is_http11).await?;
+            if let Some(events) = self.answer.streamed() {
+                self.flush().await?;
+                return Err(events::serve(&mut self.caller, events, PACE).await);
+            }
             start = behind + taken;
             if closes {
                 return Ok(Passed { bytes: input.len(), closes });

@@ -7,6 +7,7 @@
 //! | `arguments.rs`  | its body, and the arguments of the commands it comes to                           |
 //! | `answer.rs`     | what it is answered with                                                          |
 //! | `auth.rs`       | who it is from                                                                    |
+//! | `events.rs`     | answers without an end: server-sent events                                       |
 //! | `problem.rs`    | what it is told that cannot be done; the status of each error                     |
 //! | `doors.rs`      | which door a path belongs to                                                      |
 //! | `v1/`           | the native API                                                                    |
@@ -37,6 +38,7 @@ pub mod arguments;
 pub mod auth;
 pub mod connection;
 pub mod doors;
+pub mod events;
 pub mod hustcache;
 pub mod hustdb;
 pub mod json;

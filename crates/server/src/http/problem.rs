@@ -50,7 +50,7 @@ pub fn status_of(error: &[u8]) -> u16 {
     let (code, detail) = split_error(error);
     match STATUSES.binary_search_by_key(&code, |(code, _)| code) {
         Ok(index) => STATUSES[index].1,
-        Err(_) if detail == b"no such key" => 404,
+        Err(_) if matches!(detail, b"no such key" | b"index out of range") => 404,
         Err(_) => 400,
     }
 }
@@ -90,6 +90,7 @@ mod tests {
         for (error, status) in [
             ("WRONGTYPE Operation against a key holding the wrong kind of value", 409),
             ("ERR no such key", 404),
+            ("ERR index out of range", 404),
             ("ERR syntax error", 400),
             ("NOPERM no", 403),
             ("OOM", 400),

@@ -141,6 +141,9 @@ type Word<'j> = Result<std::borrow::Cow<'j, [u8]>, Wrong>;
 fn words(json: &Json) -> Result<impl Iterator<Item = Word<'_>>, Wrong> {
     let words = json.as_array().filter(|words| !words.is_empty());
     let words = words.ok_or("a command is an array of its words, its name first")?;
+    if !words[0].is_string() {
+        return Err("the name of a command is a string".to_owned());
+    }
     Ok(words.iter().map(|json| word(json).ok_or_else(|| NO_WORD.to_owned())))
 }
 
@@ -237,6 +240,7 @@ mod tests {
             r#"{"commands":[],"atomic":1}"#,
             r#"{"commands":[],"x":1}"#,
             r#"{"commands":["PING"]}"#,
+            r#"{"commands":[[false]]}"#,
         ] {
             assert!(batch_of(&json(wrong)).is_err(), "{wrong}");
         }

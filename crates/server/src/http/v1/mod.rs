@@ -9,6 +9,9 @@
 //! | `body.rs`    | JSON to arguments                                         |
 //! | `reply.rs`   | replies to JSON                                           |
 //! | `cors.rs`    | which pages of other origins may ask                      |
+//! | `subscribe.rs` | messages and changes of keys, as streams                |
+//! | `openapi.rs` | the description of it all, made of the tables             |
+//! | `page.rs`    | the same as a page                                        |
 //!
 //! Deliberately not here: what commands do, and who may run them.
 
@@ -16,9 +19,12 @@ mod body;
 mod command;
 mod cors;
 mod kv;
+mod openapi;
+mod page;
 pub mod reply;
 pub mod routes;
 mod run;
+mod subscribe;
 
 use super::auth::LoggedIn;
 use super::doors::{Admitted, Door, Visit};
@@ -115,7 +121,8 @@ fn sync<'r, S>(visit: &Visit<'r, S>) -> Option<&'r [u8]> {
 
 /// Whether `Larder-Sync` says something that can be done.
 fn understands_sync<S>(visit: &mut Visit<'_, S>) -> bool {
-    let is_known = visit.request.method == Method::Get || matches!(sync(visit), None | Some(b"os" | b"disk"));
+    let is_known = matches!(visit.request.method, Method::Get | Method::Head)
+        || matches!(sync(visit), None | Some(b"os" | b"disk"));
     if !is_known {
         refuse(visit.answer, 400, "Larder-Sync is os or disk");
     }
@@ -154,6 +161,16 @@ pub async fn answer<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result
         Action::Pipeline => command::pipeline(visit).await,
         Action::MultiExec => command::multi_exec(visit).await,
         Action::Batch => command::batch(visit).await,
+        Action::Document => {
+            openapi::document(visit);
+            Ok(())
+        }
+        Action::Reference => {
+            openapi::reference(visit);
+            Ok(())
+        }
+        Action::Subscribe => subscribe::messages(found, visit).await,
+        Action::Changes => subscribe::changes(visit).await,
         Action::Run(words, shape) => run::run(found, visit, words, shape).await,
     }?;
     if written != visit.caller.session().written {

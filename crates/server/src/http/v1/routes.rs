@@ -29,6 +29,14 @@ pub enum Action {
     MultiExec,
     /// Runs several commands, either way.
     Batch,
+    /// The description of the API.
+    Document,
+    /// The same for readers.
+    Reference,
+    /// Messages, as they come.
+    Subscribe,
+    /// Changes of keys, as they come.
+    Changes,
     /// Runs the command that these words make.
     Run(&'static [Word], Shape),
 }
@@ -168,6 +176,16 @@ const OK_JSON: &[(u16, &str)] = &[(200, "JSON; bytes that are no text are `{\"ba
 const OK_BYTES: &[(u16, &str)] = &[(200, "The bytes, or JSON where `Accept` asks for it.")];
 const DONE: &[(u16, &str)] = &[(204, "It is done.")];
 const RESULTS: &[(u16, &str)] = &[(200, "A list of `{\"result\": …}` and `{\"error\": …}`, one for each command.")];
+
+const BASE64: Parameter =
+    parameter("Upstash-Encoding", Place::Header, "string", "`base64` answers with strings in base64.");
+const EVENTS: &[(u16, &str)] = &[(200, "A stream without end; a comment after 15 seconds without events.")];
+const DOCUMENTS: &[(u16, &str)] = &[(200, "It, with its version as ETag."), (304, "It has not changed.")];
+const CHANNELS: Parameter = parameter("channel", Place::Query, "array", "A channel; may be said several times.");
+const PATTERNS: Parameter =
+    parameter("pattern", Place::Query, "array", "A pattern of channels, as `news.*`; may be said several times.");
+const IF_CHANGED: Parameter =
+    parameter("If-None-Match", Place::Header, "string", "Answers 304 when it is still at this ETag.");
 
 use Word::{Body, Elements, Is, Pairs, PairsReversed, Path, Query};
 
@@ -433,7 +451,7 @@ pub static ROUTES: &[Route] = &[
         path: "/v1/command",
         action: Action::Command,
         summary: "Runs any command: the body is an array of its words.",
-        parameters: &[SYNC],
+        parameters: &[SYNC, BASE64],
         body: JSON,
         statuses: &[(200, "`{\"result\": …}`; errors are `{\"error\": …}`.")],
         may_wait: true,
@@ -443,7 +461,7 @@ pub static ROUTES: &[Route] = &[
         path: "/v1",
         action: Action::Command,
         summary: "The same, where clients of hosted Redis services look for it.",
-        parameters: &[SYNC],
+        parameters: &[SYNC, BASE64],
         body: JSON,
         statuses: &[(200, "`{\"result\": …}`; errors are `{\"error\": …}`.")],
         may_wait: true,
@@ -453,7 +471,7 @@ pub static ROUTES: &[Route] = &[
         path: "/v1/pipeline",
         action: Action::Pipeline,
         summary: "Runs commands one after the other: the body is an array of arrays of words.",
-        parameters: &[SYNC],
+        parameters: &[SYNC, BASE64],
         body: JSON,
         statuses: RESULTS,
         may_wait: true,
@@ -463,7 +481,7 @@ pub static ROUTES: &[Route] = &[
         path: "/v1/multi-exec",
         action: Action::MultiExec,
         summary: "Runs commands as one transaction: all of them with nothing in between, or none.",
-        parameters: &[SYNC],
+        parameters: &[SYNC, BASE64],
         body: JSON,
         statuses: RESULTS,
         may_wait: true,
@@ -477,6 +495,53 @@ pub static ROUTES: &[Route] = &[
         body: JSON,
         statuses: &[(200, "`{\"results\": […]}`: a `{\"result\": …}` or `{\"error\": …}` for each command.")],
         may_wait: true,
+    },
+    Route {
+        path: "/v1/subscribe",
+        action: Action::Subscribe,
+        summary: "Sends the messages of channels, and of those whose names fit patterns, as server-sent events.",
+        parameters: &[CHANNELS, PATTERNS],
+        statuses: EVENTS,
+        may_wait: true,
+        ..ROW
+    },
+    Route {
+        path: "/v1/subscribe/{channel}",
+        action: Action::Subscribe,
+        summary: "Sends the messages of channels as server-sent events: `{\"channel\": …, \"message\": …}`.",
+        parameters: &[
+            parameter("channel", Place::Path, "string", "The channel, or several with commas between them."),
+            CHANNELS,
+            PATTERNS,
+        ],
+        statuses: EVENTS,
+        may_wait: true,
+        ..ROW
+    },
+    Route {
+        path: "/v1/changes",
+        action: Action::Changes,
+        summary: "Sends what happens to keys as server-sent events: `{\"key\": …, \"event\": …}`, as far as notify-keyspace-events says.",
+        parameters: &[parameter("prefix", Place::Query, "string", "Only keys that begin so.")],
+        statuses: EVENTS,
+        may_wait: true,
+        ..ROW
+    },
+    Route {
+        path: "/v1/openapi.json",
+        action: Action::Document,
+        summary: "Returns this description: OpenAPI 3.1.",
+        parameters: &[IF_CHANGED],
+        statuses: DOCUMENTS,
+        ..ROW
+    },
+    Route {
+        path: "/v1/docs",
+        action: Action::Reference,
+        summary: "Returns this description as a page.",
+        parameters: &[IF_CHANGED],
+        statuses: DOCUMENTS,
+        ..ROW
     },
 ];
 
@@ -517,20 +582,23 @@ pub enum Match {
 /// # Cost
 /// A comparison of the path with each row until one fits.
 pub fn find(method: Method, path: &str) -> Match {
+    let first = ROUTES.iter().find_map(|route| fit_path(route.path, path).map(|captures| (route.path, captures)));
+    let Some((pattern, captures)) = first else { return Match::Nothing };
     let wanted = if method == Method::Head { Method::Get } else { method };
-    for (row, route) in ROUTES.iter().enumerate() {
-        if route.method == wanted
-            && let Some(captures) = fit_path(route.path, path)
-        {
-            return Match::Found(Found { row: row as u16, captures });
-        }
+    match ROUTES.iter().position(|route| route.method == wanted && route.path == pattern) {
+        Some(row) => Match::Found(Found { row: row as u16, captures }),
+        None => Match::OtherMethods(methods_of(pattern)),
     }
-    let fitting = ROUTES.iter().filter(|route| fit_path(route.path, path).is_some());
-    let mut methods: Vec<Method> = fitting.map(|route| route.method).collect();
+}
+
+/// The methods that a path takes.
+fn methods_of(pattern: &str) -> Vec<Method> {
+    let rows = ROUTES.iter().filter(|route| route.path == pattern);
+    let mut methods: Vec<Method> = rows.map(|route| route.method).collect();
     if methods.contains(&Method::Get) {
         methods.push(Method::Head);
     }
-    if methods.is_empty() { Match::Nothing } else { Match::OtherMethods(methods) }
+    methods
 }
 
 #[cfg(test)]
@@ -562,6 +630,7 @@ mod tests {
         assert_eq!(found.capture("/v1/kv/a%2Fb", 0), b"a%2Fb");
         assert_eq!(find(Method::Get, "/v1/kv/"), Match::Nothing);
         assert_eq!(find(Method::Get, "/v1/kv/a/b"), Match::Nothing);
+        assert_eq!(find(Method::Put, "/v1/lists/a/pop"), Match::OtherMethods(vec![Method::Post]));
         assert_eq!(find(Method::Get, "/v1/command"), Match::OtherMethods(vec![Method::Post]));
     }
 }

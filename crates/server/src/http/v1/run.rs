@@ -237,7 +237,7 @@ fn put_scan<S>(visit: &mut Visit<'_, S>) -> Result<(), Wrong> {
 }
 
 /// The pattern that whatever begins with `prefix` matches.
-fn pattern_of(prefix: &[u8]) -> Vec<u8> {
+pub fn pattern_of(prefix: &[u8]) -> Vec<u8> {
     let mut pattern = Vec::with_capacity(prefix.len() + 1);
     for byte in prefix {
         if b"*?[]\\^-".contains(byte) {
