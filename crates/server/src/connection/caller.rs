@@ -8,7 +8,7 @@
 //! MONITOR and blocking commands are those of `connection.rs`, since this *is* such a connection.
 //!
 //! Deliberately not: a session that commands change. Requests of many people may share a connection (a proxy makes it
-//! so), hence what acts on the connection itself is refused ([`acts_on_connection`]), and the door says user and database
+//! so), hence what acts on the connection itself is refused (`acts_on_connection`), and the door says user and database
 //! anew for each request.
 //!
 //! Invariants: nothing is sent before [`Connection::settle`]; nobody has an open transaction between two requests.
