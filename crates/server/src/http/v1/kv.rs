@@ -181,9 +181,9 @@ fn put_options<S>(visit: &mut Visit<'_, S>) -> Result<bool, Wrong> {
         (Some(Tag::Version(version)), None) => _ = visit.arguments.add(b"IFVER").add_number(version),
         (Some(Tag::Other), None) => return Ok(false),
         (None, Some(Tag::Any)) => _ = visit.arguments.add(b"NX"),
-        (_, Some(_)) => return Err("If-None-Match of a PUT is *".to_owned()),
         // There would have to be such a key, and none.
         (Some(_), Some(Tag::Any)) => return Ok(false),
+        (_, Some(_)) => return Err("If-None-Match of a PUT is *".to_owned()),
     }
     Ok(true)
 }

@@ -174,12 +174,7 @@ fn head_operation(route: &Route) -> Json {
 }
 
 fn parameters(route: &Route) -> impl Iterator<Item = &Parameter> {
-    let everywhere = if selects_database(route) { EVERYWHERE } else { &[] };
-    route.parameters.iter().chain(everywhere)
-}
-
-fn selects_database(route: &Route) -> bool {
-    !matches!(route.action, Action::Document | Action::Reference | Action::Subscribe)
+    route.parameters.iter().chain(EVERYWHERE)
 }
 
 fn describe_parameter(route: &Route, parameter: &Parameter) -> Json {

@@ -4,6 +4,7 @@
 //! Invariant: a path belongs to the first row whose segments fit; `{name}` fits any segment that is not empty.
 
 use crate::http::request::Method;
+use wire::http::{Captures, fit_path};
 
 /// What a route does.
 #[derive(Clone, Copy, Debug)]
@@ -544,14 +545,11 @@ pub static ROUTES: &[Route] = &[
     },
 ];
 
-/// Most `{name}` of a path.
-pub const CAPTURES_MAX: usize = 3;
-
 /// A row, and where in the path its captures lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     row: u16,
-    captures: [(u16, u16); CAPTURES_MAX],
+    captures: Captures,
 }
 
 impl Found {
@@ -564,8 +562,7 @@ impl Found {
     /// What stands in `path` for the `{name}` at `index`, as it was sent.
     #[inline]
     pub fn capture<'p>(&self, path: &'p str, index: usize) -> &'p [u8] {
-        let (start, end) = self.captures[index];
-        &path.as_bytes()[usize::from(start)..usize::from(end)]
+        self.captures.of(path, index)
     }
 }
 
@@ -585,7 +582,7 @@ pub enum Match {
 /// # Cost
 /// A comparison of the path with each row until one fits.
 pub fn find(method: Method, path: &str) -> Match {
-    let first = ROUTES.iter().find_map(|route| fit(route.path, path).map(|captures| (route.path, captures)));
+    let first = ROUTES.iter().find_map(|route| fit_path(route.path, path).map(|captures| (route.path, captures)));
     let Some((pattern, captures)) = first else { return Match::Nothing };
     let wanted = if method == Method::Head { Method::Get } else { method };
     match ROUTES.iter().position(|route| route.method == wanted && route.path == pattern) {
@@ -604,31 +601,6 @@ fn methods_of(pattern: &str) -> Vec<Method> {
     methods
 }
 
-/// Where in `path` the captures of `pattern` lie, if it fits.
-fn fit(pattern: &str, path: &str) -> Option<[(u16, u16); CAPTURES_MAX]> {
-    let (mut captures, mut count, mut at) = ([(0, 0); CAPTURES_MAX], 0, 0);
-    let (pattern, bytes) = (pattern.as_bytes(), path.as_bytes());
-    let mut rest = pattern;
-    loop {
-        let Some(open) = memchr::memchr(b'{', rest) else {
-            return (bytes.get(at..)? == rest).then_some(captures);
-        };
-        if !bytes.get(at..)?.starts_with(&rest[..open]) {
-            return None;
-        }
-        at += open;
-        let end = memchr::memchr(b'/', &bytes[at..]).map_or(bytes.len(), |slash| at + slash);
-        if end == at {
-            return None;
-        }
-        captures[count] = (u16::try_from(at).ok()?, u16::try_from(end).ok()?);
-        count += 1;
-        at = end;
-        let close = memchr::memchr(b'}', rest)?;
-        rest = &rest[close + 1..];
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -640,7 +612,6 @@ mod tests {
             let Match::Found(found) = find(route.method, &path) else { panic!("{path} is not found") };
             assert_eq!(usize::from(found.row), index, "{path}");
             let count = route.path.matches('{').count();
-            assert!(count <= CAPTURES_MAX);
             let is_described = |name: &str| {
                 route.parameters.iter().any(|parameter| parameter.place == Place::Path && parameter.name == name)
             };
