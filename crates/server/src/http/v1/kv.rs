@@ -9,6 +9,7 @@ use super::run::{BYTES, Wrong, put_path, time, wants_json};
 use crate::connection::{End, Stream};
 use crate::http::doors::Visit;
 use crate::http::problem::refuse;
+use crate::http::request::Method;
 use base::number::parse_u64;
 use std::ops::Range;
 use wire::value::Value;
@@ -80,7 +81,9 @@ fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Range<usize>, version: u64
         return;
     }
     let is_current = visit.request.header("if-range").is_none_or(|known| tag(known) == here);
-    let range = visit.request.header("range").filter(|_| is_current).and_then(range_of);
+    // Of the methods only GET has ranges (RFC 9110 §14.2).
+    let has_ranges = visit.request.method == Method::Get && is_current;
+    let range = visit.request.header("range").filter(|_| has_ranges).and_then(range_of);
     match range.map(|range| range.within(value.len())) {
         None => _ = visit.answer.etag(version),
         Some(Some(part)) => {

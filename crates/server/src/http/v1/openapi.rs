@@ -161,13 +161,17 @@ fn operation(route: &Route) -> Json {
     operation
 }
 
-/// HEAD answers as GET does, without bodies.
+/// HEAD answers as GET does, without bodies and ranges.
 fn head_operation(route: &Route) -> Json {
     let mut operation = operation(route);
     operation["operationId"] = json!(operation_id(route).replace("get_", "head_"));
     operation["summary"] = json!("The same without the bytes: whether there is a key, and its version.");
     operation["x-codeSamples"][0]["source"] = json!(format!("curl -I {EXAMPLE_HOST}{}", example_path(route)));
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        parameters.retain(|parameter| parameter["name"] != "Range" && parameter["name"] != "If-Range");
+    }
     if let Some(responses) = operation["responses"].as_object_mut() {
+        responses.retain(|status, _| status != "206" && status != "416");
         responses.values_mut().filter_map(Json::as_object_mut).for_each(|response| _ = response.remove("content"));
     }
     operation
