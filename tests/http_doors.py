@@ -127,7 +127,7 @@ def versions_are_compared_and_set(door):
     last = door.ask("HEAD", "/v1/kv/k").headers["etag"]
     expect(door.ask("DELETE", "/v1/kv/k", if_match=last).status, 204)
     expect_problem(door.ask("PUT", "/v1/kv/k", b"5", if_match=last), 412)
-    expect_problem(door.ask("PUT", "/v1/kv/k", b"5", if_match="*", if_none_match="*"), 400)
+    expect_problem(door.ask("PUT", "/v1/kv/k", b"5", if_match="*", if_none_match="*"), 412)
 
 
 def of_many_who_set_the_same_version_one_wins(door):
@@ -243,7 +243,7 @@ def lists_are_resources_and_can_be_waited_for(door):
     expect(door.ask("GET", "/v1/lists/l?start=1").json(), ["b", "c"])
     expect(door.ask("GET", "/v1/lists/l/-1").body, b"c")
     expect(door.ask("PUT", "/v1/lists/l/0", b"A").status, 204)
-    expect_problem(door.ask("PUT", "/v1/lists/l/9", b"x"), 400, "range")
+    expect_problem(door.ask("PUT", "/v1/lists/l/9", b"x"), 404, "range")
     expect(door.ask("POST", "/v1/lists/l/pop").body, b"A")
     expect(door.ask("POST", "/v1/lists/l/pop?side=right&wait=1s").body, b"c")
     expect(door.ask("POST", "/v1/lists/l/pop", accept=JSON).json(), "b")

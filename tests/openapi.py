@@ -181,6 +181,16 @@ def what_is_asked_wrongly_is_answered_as_described(door):
         assert method in response.headers["allow"]
 
 
+def heads_have_no_ranges(door):
+    door.resp.call("SET", "greeting", "hello")
+    for method, status in (("GET", 206), ("HEAD", 200)):
+        response, _ = door.ask(method, "/v1/kv/greeting", headers={"range": "bytes=0-1"})
+        expect((method, response.status), (method, status))
+        assert str(status) in door.document["paths"]["/v1/kv/{key}"][method.lower()]["responses"]
+    response, _ = door.ask("HEAD", "/v1/kv/greeting", headers={"range": "bytes=99-"})
+    expect(response.status, 200)
+
+
 def every_command_is_in_the_document(door):
     named = door.document["components"]["schemas"]["CommandName"]
     table = {name.decode().upper() for name in door.resp.call("COMMAND", "LIST") if b"|" not in name}
@@ -262,6 +272,7 @@ def who_may_not_subscribe_is_refused(door):
 CHECKS = [
     every_operation_answers_as_it_is_described,
     what_is_asked_wrongly_is_answered_as_described,
+    heads_have_no_ranges,
     every_command_is_in_the_document,
     what_was_read_before_is_not_sent_again,
     the_page_has_every_operation_and_needs_nobody_else,

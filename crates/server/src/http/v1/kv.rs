@@ -9,6 +9,7 @@ use super::run::{BYTES, Wrong, put_path, time, wants_json};
 use crate::connection::{End, Stream};
 use crate::http::doors::Visit;
 use crate::http::problem::refuse;
+use crate::http::request::Method;
 use base::number::parse_u64;
 use std::ops::Range;
 use wire::value::Value;
@@ -80,7 +81,9 @@ fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Range<usize>, version: u64
         return;
     }
     let is_current = visit.request.header("if-range").is_none_or(|known| tag(known) == here);
-    let range = visit.request.header("range").filter(|_| is_current).and_then(range_of);
+    // Of the methods only GET has ranges (RFC 9110 §14.2).
+    let has_ranges = visit.request.method == Method::Get && is_current;
+    let range = visit.request.header("range").filter(|_| has_ranges).and_then(range_of);
     match range.map(|range| range.within(value.len())) {
         None => _ = visit.answer.etag(version),
         Some(Some(part)) => {
@@ -181,9 +184,9 @@ fn put_options<S>(visit: &mut Visit<'_, S>) -> Result<bool, Wrong> {
         (Some(Tag::Version(version)), None) => _ = visit.arguments.add(b"IFVER").add_number(version),
         (Some(Tag::Other), None) => return Ok(false),
         (None, Some(Tag::Any)) => _ = visit.arguments.add(b"NX"),
-        (_, Some(_)) => return Err("If-None-Match of a PUT is *".to_owned()),
         // There would have to be such a key, and none.
         (Some(_), Some(Tag::Any)) => return Ok(false),
+        (_, Some(_)) => return Err("If-None-Match of a PUT is *".to_owned()),
     }
     Ok(true)
 }

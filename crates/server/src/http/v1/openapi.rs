@@ -161,25 +161,24 @@ fn operation(route: &Route) -> Json {
     operation
 }
 
-/// HEAD answers as GET does, without bodies.
+/// HEAD answers as GET does, without bodies and ranges.
 fn head_operation(route: &Route) -> Json {
     let mut operation = operation(route);
     operation["operationId"] = json!(operation_id(route).replace("get_", "head_"));
     operation["summary"] = json!("The same without the bytes: whether there is a key, and its version.");
     operation["x-codeSamples"][0]["source"] = json!(format!("curl -I {EXAMPLE_HOST}{}", example_path(route)));
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        parameters.retain(|parameter| parameter["name"] != "Range" && parameter["name"] != "If-Range");
+    }
     if let Some(responses) = operation["responses"].as_object_mut() {
+        responses.retain(|status, _| status != "206" && status != "416");
         responses.values_mut().filter_map(Json::as_object_mut).for_each(|response| _ = response.remove("content"));
     }
     operation
 }
 
 fn parameters(route: &Route) -> impl Iterator<Item = &Parameter> {
-    let everywhere = if selects_database(route) { EVERYWHERE } else { &[] };
-    route.parameters.iter().chain(everywhere)
-}
-
-fn selects_database(route: &Route) -> bool {
-    !matches!(route.action, Action::Document | Action::Reference | Action::Subscribe)
+    route.parameters.iter().chain(EVERYWHERE)
 }
 
 fn describe_parameter(route: &Route, parameter: &Parameter) -> Json {
