@@ -334,6 +334,7 @@ def what_is_not_there_is_refused_by_name(door):
     expect_problem(door.ask("GET", "/"), 404, "/v1/")
     expect_problem(door.ask("GET", "/v1/nothing"), 404, "/v1/nothing")
     expect_problem(door.ask("GET", "/v1/kv/a/b"), 404, "%2F")
+    expect_problem(door.ask("PUT", "/v1/kv/a?tll=60", b"x"), 400, "tll", "ttl")
     refused = door.ask("POST", "/v1/kv/a", b"x")
     expect_problem(refused, 405, "POST")
     expect(sorted(refused.headers["allow"].split(", ")), ["DELETE", "GET", "HEAD", "PUT"])
@@ -479,6 +480,11 @@ def users_are_those_of_the_server(door):
     expect_problem(door.ask("PUT", "/v1/kv/r%3A1", b"x", **reader), 403, "set")
     expect(door.ask("PUT", "/v1/kv/k", b"x", **admin).status, 204)
     expect(status(None), 401)
+    # Who may open a transaction and not end it leaves none behind.
+    expect(door.command("ACL", "SETUSER", "opener", "on", ">pw", "~*", "+multi", "+getver", **admin), "OK")
+    opener = {"authorization": basic("opener", "pw")}
+    expect(door.ask("POST", "/v1/multi-exec", [["GET", "k"]], **opener).status, 403)
+    expect(door.ask("GET", "/v1/kv/k", **opener).body, b"x")
     # What is not permitted is not received.
     said = door.raw(b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n")
     expect((said[:13], b"100 Continue" in said), (b"HTTP/1.1 401 ", False))

@@ -406,6 +406,61 @@ pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// Path and query of a target, which may name the host as well (RFC 9112 §3.2.2) and say a fragment that it should not.
+pub fn split_target(target: &str) -> (&str, &str) {
+    let behind = |scheme: &str| {
+        target.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme)).map(|_| &target[scheme.len()..])
+    };
+    let target = match behind("http://").or_else(|| behind("https://")) {
+        None => target,
+        Some(rest) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
+    };
+    let target = target.split_once('#').map_or(target, |(target, _)| target);
+    target.split_once('?').unwrap_or((target, ""))
+}
+
+/// Most `{name}` of a pattern.
+pub const CAPTURES_MAX: usize = 3;
+
+/// Where in a path the parts lie that stand for the `{name}` of a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Captures([(u16, u16); CAPTURES_MAX]);
+
+impl Captures {
+    /// What stands in `path`, which is the one that was fitted, for the `{name}` at `index`.
+    #[inline]
+    pub fn of<'p>(&self, path: &'p str, index: usize) -> &'p [u8] {
+        let (start, end) = self.0[index];
+        &path.as_bytes()[usize::from(start)..usize::from(end)]
+    }
+}
+
+/// Fits a path to a pattern such as `/v1/kv/{key}`, in which `{name}` stands for a segment that is not empty.
+///
+/// # Panics
+/// When the pattern has more than [`CAPTURES_MAX`] of them.
+pub fn fit_path(pattern: &str, path: &str) -> Option<Captures> {
+    let (mut captures, mut count, mut at) = ([(0, 0); CAPTURES_MAX], 0, 0);
+    let (mut pattern, path) = (pattern.as_bytes(), path.as_bytes());
+    loop {
+        let Some(open) = memchr::memchr(b'{', pattern) else {
+            return (path[at..] == *pattern).then_some(Captures(captures));
+        };
+        if !path[at..].starts_with(&pattern[..open]) {
+            return None;
+        }
+        at += open;
+        let end = memchr::memchr(b'/', &path[at..]).map_or(path.len(), |slash| at + slash);
+        if end == at {
+            return None;
+        }
+        captures[count] = (u16::try_from(at).ok()?, u16::try_from(end).ok()?);
+        (count, at) = (count + 1, end);
+        let close = memchr::memchr(b'}', pattern)?;
+        pattern = &pattern[close + 1..];
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -527,6 +582,36 @@ mod tests {
         assert_eq!(Chunks::default().decode(endless.as_bytes(), &mut Vec::new(), 100), Err(ChunkError::Syntax));
         let huge = "fffffffffffffff\r\n";
         assert_eq!(Chunks::default().decode(huge.as_bytes(), &mut Vec::new(), 100), Err(ChunkError::TooLarge));
+    }
+
+    #[test]
+    fn paths_fit_patterns_segment_by_segment() {
+        let fit = |pattern: &str, path: &str| {
+            let count = pattern.matches('{').count();
+            fit_path(pattern, path).map(|captures| {
+                (0..count)
+                    .map(|index| String::from_utf8_lossy(captures.of(path, index)).into_owned())
+                    .collect::<Vec<_>>()
+            })
+        };
+        let of = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(fit("/a", "/a"), of(&[]));
+        assert_eq!(fit("/a/{b}", "/a/x"), of(&["x"]));
+        assert_eq!(fit("/a/{b}/{c}", "/a/x/y%2Fz"), of(&["x", "y%2Fz"]));
+        assert_eq!(fit("/a/{b}/c", "/a/x/c"), of(&["x"]));
+        for (pattern, path) in [
+            ("/a", "/a/"),
+            ("/a", "/"),
+            ("/a/{b}", "/a/"),
+            ("/a/{b}", "/a/x/"),
+            ("/a/{b}", "/a"),
+            ("/a/{b}/c", "/a/x/d"),
+            ("/a/{b}", ""),
+            ("/a/{b}/{c}", "/a/x/"),
+        ] {
+            assert_eq!(fit(pattern, path), None, "{pattern} {path}");
+        }
+        assert_eq!(fit_path("/{a}", &format!("/{}", "x".repeat(1 << 16))), None);
     }
 
     #[test]

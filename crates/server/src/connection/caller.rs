@@ -179,6 +179,14 @@ impl<S: Stream> Connection<S, true> {
     /// # Errors
     /// As [`Connection::call`].
     pub async fn call_atomically(&mut self, commands: &ArgsQueue) -> Result<Range<usize>, End> {
+        let reply = self.call_in_transaction(commands).await?;
+        // Whoever may MULTI may not be let EXEC or DISCARD; the next request is somebody else's.
+        self.session.transaction = None;
+        self.client.set_transaction(None);
+        Ok(reply)
+    }
+
+    async fn call_in_transaction(&mut self, commands: &ArgsQueue) -> Result<Range<usize>, End> {
         let start = self.out.len();
         let opened = self.call_own(&[b"MULTI"]).await?;
         if self.out[opened.start] == b'-' {
@@ -194,10 +202,8 @@ impl<S: Stream> Connection<S, true> {
         }
         // What was said while the commands were queued is not the answer, unless one was refused.
         if let Some(reply) = refusal {
-            let reply = self.out[reply].to_vec();
-            self.call_own(&[b"DISCARD"]).await?;
-            self.out.truncate(start);
-            self.out.extend_from_slice(&reply);
+            self.out.truncate(reply.end);
+            self.out.drain(start..reply.start);
             return Ok(start..self.out.len());
         }
         self.out.truncate(start);

@@ -4,7 +4,7 @@
 //!
 //! [`Arguments`]: super::arguments::Arguments
 
-use wire::http::{Head, Headers, query_decode, query_pairs};
+use wire::http::{Head, Headers, query_decode, query_pairs, split_target};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +71,7 @@ pub struct Request<'r> {
 impl<'r> Request<'r> {
     /// The request that a head is.
     pub fn new(head: &Head<'r>, headers: Headers<'r, 'r>) -> Self {
-        let target = origin_form(head.target);
-        let target = target.split_once('#').map_or(target, |(target, _)| target);
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let (path, query) = split_target(head.target);
         Request { method: Method::of(head.method), path, query, headers }
     }
 
@@ -116,17 +114,6 @@ impl<'r> Request<'r> {
 /// A `%` without two hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadEscape;
-
-/// Path and query of a target that may name the host as well (RFC 9112 §3.2.2).
-fn origin_form(target: &str) -> &str {
-    let rest = ["http://", "https://"].iter().find_map(|scheme| {
-        target.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme)).map(|_| &target[scheme.len()..])
-    });
-    match rest {
-        None => target,
-        Some(rest) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
-    }
-}
 
 #[cfg(test)]
 mod tests {

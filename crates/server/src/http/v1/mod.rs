@@ -27,7 +27,7 @@ use super::request::Method;
 use crate::connection::{End, Stream};
 use base::{DB_COUNT, DbId};
 pub use routes::Found;
-use routes::{Action, Match};
+use routes::{Action, Match, Place};
 use wire::reply::Protocol;
 
 /// Decides whether a request may come in: its path, its user, its database.
@@ -82,11 +82,30 @@ async fn admit_found<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Resul
             return Ok(Admitted::No);
         }
     }
-    if !select(visit) || !understands_sync(visit) {
+    if !knows_parameters(found, visit) || !select(visit) || !understands_sync(visit) {
         return Ok(Admitted::No);
     }
     let body_bytes_max = visit.caller.server().settings.bulk_bytes_max();
     Ok(Admitted::Yes { door: Door::V1(found), body_bytes_max, may_wait: found.route().may_wait })
+}
+
+/// Whether every parameter is one of the route's: one that is spelled wrong would be left undone without a word.
+fn knows_parameters<S>(found: Found, visit: &mut Visit<'_, S>) -> bool {
+    if visit.request.query.is_empty() {
+        return true;
+    }
+    let known =
+        || routes::EVERYWHERE.iter().chain(found.route().parameters).filter(|known| known.place == Place::Query);
+    let is_known = |name: &[u8]| known().any(|known| known.name.as_bytes() == name);
+    match visit.request.parameters().find(|(name, _)| !is_known(name)) {
+        None => true,
+        Some((name, _)) => {
+            let names: Vec<&str> = known().map(|known| known.name).collect();
+            let name = String::from_utf8_lossy(name);
+            refuse(visit.answer, 400, &format!("no such parameter: {name} (there is {})", names.join(", ")));
+            false
+        }
+    }
 }
 
 /// What `Larder-Sync` says.

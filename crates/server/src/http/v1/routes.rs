@@ -4,6 +4,7 @@
 //! Invariant: a path belongs to the first row whose segments fit; `{name}` fits any segment that is not empty.
 
 use crate::http::request::Method;
+use wire::http::{Captures, fit_path};
 
 /// What a route does.
 #[derive(Clone, Copy, Debug)]
@@ -479,14 +480,11 @@ pub static ROUTES: &[Route] = &[
     },
 ];
 
-/// Most `{name}` of a path.
-pub const CAPTURES_MAX: usize = 3;
-
 /// A row, and where in the path its captures lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     row: u16,
-    captures: [(u16, u16); CAPTURES_MAX],
+    captures: Captures,
 }
 
 impl Found {
@@ -499,8 +497,7 @@ impl Found {
     /// What stands in `path` for the `{name}` at `index`, as it was sent.
     #[inline]
     pub fn capture<'p>(&self, path: &'p str, index: usize) -> &'p [u8] {
-        let (start, end) = self.captures[index];
-        &path.as_bytes()[usize::from(start)..usize::from(end)]
+        self.captures.of(path, index)
     }
 }
 
@@ -523,42 +520,17 @@ pub fn find(method: Method, path: &str) -> Match {
     let wanted = if method == Method::Head { Method::Get } else { method };
     for (row, route) in ROUTES.iter().enumerate() {
         if route.method == wanted
-            && let Some(captures) = fit(route.path, path)
+            && let Some(captures) = fit_path(route.path, path)
         {
             return Match::Found(Found { row: row as u16, captures });
         }
     }
-    let fitting = ROUTES.iter().filter(|route| fit(route.path, path).is_some());
+    let fitting = ROUTES.iter().filter(|route| fit_path(route.path, path).is_some());
     let mut methods: Vec<Method> = fitting.map(|route| route.method).collect();
     if methods.contains(&Method::Get) {
         methods.push(Method::Head);
     }
     if methods.is_empty() { Match::Nothing } else { Match::OtherMethods(methods) }
-}
-
-/// Where in `path` the captures of `pattern` lie, if it fits.
-fn fit(pattern: &str, path: &str) -> Option<[(u16, u16); CAPTURES_MAX]> {
-    let (mut captures, mut count, mut at) = ([(0, 0); CAPTURES_MAX], 0, 0);
-    let (pattern, bytes) = (pattern.as_bytes(), path.as_bytes());
-    let mut rest = pattern;
-    loop {
-        let Some(open) = memchr::memchr(b'{', rest) else {
-            return (bytes.get(at..)? == rest).then_some(captures);
-        };
-        if !bytes.get(at..)?.starts_with(&rest[..open]) {
-            return None;
-        }
-        at += open;
-        let end = memchr::memchr(b'/', &bytes[at..]).map_or(bytes.len(), |slash| at + slash);
-        if end == at {
-            return None;
-        }
-        captures[count] = (u16::try_from(at).ok()?, u16::try_from(end).ok()?);
-        count += 1;
-        at = end;
-        let close = memchr::memchr(b'}', rest)?;
-        rest = &rest[close + 1..];
-    }
 }
 
 #[cfg(test)]
@@ -572,7 +544,6 @@ mod tests {
             let Match::Found(found) = find(route.method, &path) else { panic!("{path} is not found") };
             assert_eq!(usize::from(found.row), index, "{path}");
             let count = route.path.matches('{').count();
-            assert!(count <= CAPTURES_MAX);
             let is_described = |name: &str| {
                 route.parameters.iter().any(|parameter| parameter.place == Place::Path && parameter.name == name)
             };

@@ -255,12 +255,12 @@ mod tests {
 
     #[test]
     fn a_prefix_matches_itself_and_nothing_else() {
-        for prefix in ["", "a", "*", "a?[b]\\^-c"] {
+        for prefix in ["a", "*", "a?[b]\\^-c"] {
             let pattern = pattern_of(prefix.as_bytes());
             let matches =
                 |text: String| base::glob::glob_matches(&pattern, text.as_bytes(), base::glob::Case::Sensitive);
             assert!(matches(prefix.to_owned()) && matches(format!("{prefix}x")), "{prefix}");
-            assert!(prefix.is_empty() || !matches(format!("x{prefix}")), "{prefix}");
+            assert!(!matches(format!("x{prefix}")), "{prefix}");
         }
     }
 }
