@@ -84,7 +84,8 @@ impl Exports {
     pub fn begin(&self) -> Option<Running<'_>> {
         let mut state = self.0.lock();
         let was_running = std::mem::replace(&mut state.is_running, true);
-        (!was_running).then_some(Running(self))
+        // Not made where another one is under way: it would end that one when it is dropped.
+        (!was_running).then(|| Running(self))
     }
 
     /// The snapshot of a subject.

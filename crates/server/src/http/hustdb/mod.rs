@@ -325,8 +325,8 @@ mod tests {
     fn outcomes_are_read_where_they_lie() {
         let replies = b"+OK\r\n*4\r\n:200\r\n:7\r\n:0\r\n$5\r\nvalue\r\n";
         let outcome = Outcome::read(replies, 5..replies.len());
-        assert_eq!(outcome, Some(Outcome { status: 200, version: 7, is_conflict: false, body: Some(28..33) }));
-        assert_eq!(&replies[28..33], b"value");
+        assert_eq!(outcome, Some(Outcome { status: 200, version: 7, is_conflict: false, body: Some(27..32) }));
+        assert_eq!(&replies[27..32], b"value");
         let replies = b"*4\r\n:401\r\n:7\r\n:1\r\n_\r\n";
         let outcome = Outcome::read(replies, 0..replies.len());
         assert_eq!(outcome, Some(Outcome { status: 401, version: 7, is_conflict: true, body: None }));
