@@ -6,7 +6,7 @@ use super::auth::Login;
 use super::problem::refuse;
 use super::request::Request;
 use super::v1;
-use super::{hustcache, hustdb, json_store};
+use super::{hustcache, hustdb, json_store, strangers};
 use crate::connection::{Caller, End, Stream};
 use crate::listener;
 
@@ -61,6 +61,9 @@ pub enum Admitted {
 /// The connection is to end.
 #[inline]
 pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End> {
+    if strangers::refuses(visit) {
+        return Ok(Admitted::No);
+    }
     let path = visit.request.path;
     if (path.starts_with("/v1/") || path == "/v1") && visit.port == listener::Door::Http {
         return v1::admit(visit).await;

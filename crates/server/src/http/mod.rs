@@ -9,6 +9,7 @@
 //! | `auth.rs`       | who it is from                                                                    |
 //! | `events.rs`     | answers without an end: server-sent events                                       |
 //! | `problem.rs`    | what it is told that cannot be done; the status of each error                     |
+//! | `strangers.rs`  | which web pages may not ask                                                       |
 //! | `doors.rs`      | which door a path belongs to                                                      |
 //! | `v1/`           | the native API                                                                    |
 //! | `hustdb/`       | hustdb's API, over HUSTDB                                                         |
@@ -45,4 +46,5 @@ pub mod json;
 pub mod json_store;
 pub mod problem;
 pub mod request;
+pub mod strangers;
 pub mod v1;
