@@ -11,6 +11,7 @@ here against Redis with `--server-command "$(python3 tests/support.py redis-serv
 
 import argparse
 import contextlib
+import os
 import pathlib
 import shlex
 import shutil
@@ -22,7 +23,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LARDER = ROOT / "target" / "release" / "larder"
+# The build that is tested: `debug` where one that is made faster is wanted.
+LARDER = ROOT / "target" / os.environ.get("LARDER_BUILD", "release") / "larder"
 LARDER_COMMAND = (
     f"{LARDER} serve --data-dir {{dir}} --bind 127.0.0.1 --port {{port}} --admin-port 0 --http-port 0 --sync {{sync}} {{flags}}"
 )

@@ -58,10 +58,10 @@ pub fn prepare() -> Result<(), Failure> {
     fs::write(&installed_path, pins).map_err(io(&installed_path))
 }
 
-/// Runs one program under `tests/` in the virtual environment.
-pub fn run(program: &str, arguments: &[&str]) -> Result<(), Failure> {
+/// Runs one program under `tests/` in the virtual environment, against the server in `target/` and `build`.
+pub fn run(program: &str, arguments: &[&str], build: &str) -> Result<(), Failure> {
     let mut command = Command::new(python());
-    command.arg(at("tests").join(program)).args(arguments).current_dir(root());
+    command.arg(at("tests").join(program)).args(arguments).env("LARDER_BUILD", build).current_dir(root());
     step(&format!("{program} {}", arguments.join(" ")), &mut command)
 }
 
