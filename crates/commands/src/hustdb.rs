@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Pairs are strings, tables are hashes, sets and sorted sets: in database 0, where every other command finds them. In
-//! hustdb a pair and a table may have one name; who comes second lies in database 1 ([`place`]).
+//! hustdb a pair and a table may have one name; who comes second lies in database 1 (`place`).
 //!
 //! The version of a pair is its key's revision; that of an element is kept beside its table (`keyspace::elements`). An
 //! element that only other commands have written has version 1, however often that was.
