@@ -1,6 +1,6 @@
 //! Snapshots of listings that EXPORT makes and asynchronous listings page over.
 //!
-//! A snapshot is made while the request for it runs, by one walk at a time, and kept in memory: the last [`KEPT_COUNT`] of
+//! A snapshot is made while the request for it runs, by one walk at a time, and kept in memory: the last `KEPT_COUNT` of
 //! them, each of at most `PAGE_ITEMS_MAX` items and about 64 MiB of names and values. hustdb writes files and tells when
 //! they are done; here a task is done by the time its token is told.
 //!
