@@ -363,6 +363,7 @@ def pages_of_strangers_change_and_read_nothing(door):
     simple = {"origin": "https://a.example", "content_type": "text/plain"}
     expect_problem(door.ask("POST", "/v1/command", b'["DEL", "k"]', **simple), 403, "https://a.example")
     expect_problem(door.ask("GET", "/hustdb/del?key=k", sec_fetch_site="cross-site"), 403, "http-cors-origins")
+    expect_problem(door.ask("GET", "/hustdb/del?key=k", user_agent="Mozilla/5.0"), 403, "http-cors-origins")
     expect_problem(door.ask("GET", "/v1/kv/k", host="a.example:8080"), 403, "a.example:8080")
     expect(door.ask("GET", "/v1/docs", sec_fetch_site="cross-site").status, 200)
     # Its own pages, and what no page sent.

@@ -26,6 +26,7 @@ mod stream;
 use crate::access::AccessClock;
 use crate::effect;
 use crate::effect::Effect;
+use crate::elements::ELEMENTS_DB;
 use crate::entry::{EntryRef, Home, Stored};
 use crate::events::{Event, Interests, Told};
 use crate::hash::Hash;
@@ -720,6 +721,8 @@ impl<'a> Tx<'a> {
         if *effect_count == 0 {
             *effects = std::mem::take(self.spare);
         }
+        // The last record may be among what goes.
+        let had_records = !guard.index(ELEMENTS_DB).is_empty();
         let mut body = Vec::new();
         let mut count = 0;
         guard.ended(now, limit, |db, entry, ending| {
@@ -751,8 +754,8 @@ impl<'a> Tx<'a> {
         let start = effects.len();
         effects.extend_from_slice(&body);
         *single_put = None;
-        if self.interests.follows_elements() {
-            self.follow(0, start);
+        if had_records {
+            self.follow_from(0, start);
         }
         if hears {
             self.tell_ended(&body);

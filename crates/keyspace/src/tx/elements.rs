@@ -15,6 +15,8 @@ use base::{Reader, TimeMs};
 
 /// Bytes that follow one change; more would have to fit its record beside it, and the key's record goes instead.
 const FOLLOWING_BYTES_MAX: usize = 16 << 20;
+/// Bytes that name the records of a database that is flushed, in each partition: they all go into one record.
+const FLUSH_BYTES_MAX: usize = 64 << 10;
 
 impl Tx<'_> {
     /// What is known of an element of the hash, set or sorted set at `key` in the selected database, ended or not.
@@ -74,9 +76,13 @@ impl Tx<'_> {
     /// A look-up where a key has no record; nothing where a partition has none.
     #[cold]
     pub(super) fn follow(&mut self, part: usize, start: usize) {
-        if self.parts[part].guard.index(ELEMENTS_DB).is_empty() {
-            return;
+        if !self.parts[part].guard.index(ELEMENTS_DB).is_empty() {
+            self.follow_from(part, start);
         }
+    }
+
+    /// As [`Tx::follow`], where there were records before the effects.
+    pub(super) fn follow_from(&mut self, part: usize, start: usize) {
         let mut effects = std::mem::take(&mut self.parts[part].effects);
         let mut following = Vec::new();
         let mut reader = Reader::new(&effects[start..]);
@@ -113,11 +119,19 @@ impl Tx<'_> {
             if matches!(effect, Effect::FlushDb) {
                 let index = self.parts[part].guard.index(ELEMENTS_DB);
                 let is_of_db = |record: &[u8]| record.first() == Some(&db);
+                let mut are_all_of_db = true;
                 index.each(|entry| {
-                    if is_of_db(entry.key()) {
+                    if !is_of_db(entry.key()) {
+                        are_all_of_db = false;
+                    } else if more.len() <= FLUSH_BYTES_MAX {
                         effect::put_delete(more, ELEMENTS_DB, entry.key());
                     }
                 });
+                // Of many tables each would have to be named: all records go then, those of other databases too.
+                if are_all_of_db || FLUSH_BYTES_MAX < more.len() {
+                    more.clear();
+                    effect::put_flush(more, ELEMENTS_DB);
+                }
             }
             return;
         };

@@ -57,3 +57,27 @@ fn nothing_is_removed_or_evicted_while_clients_are_paused() {
     still.store(false, Ordering::Relaxed);
     assert_eq!(removed(&rig), (1, 1));
 }
+
+#[test]
+fn the_last_member_that_is_to_end_ends_too() {
+    let mut rig = Rig::new(SyncMode::Os);
+    assert!(rig.connection.line("HUSTDB SADD s m 1 0").contains("200"));
+    assert_eq!(rig.connection.line("SISMEMBER s m"), ":1\r\n");
+    rig.clock.advance_ms(1000);
+    rig.node.expire_turn();
+    assert_eq!(rig.connection.line("SISMEMBER s m"), ":0\r\n");
+}
+
+#[test]
+fn a_flush_of_many_tables_is_one_batch_of_bounded_size() {
+    let mut rig = Rig::new(SyncMode::Os);
+    for table in 0..4 {
+        let name = format!("{table}-{}", "t".repeat(40_000));
+        rig.connection.line(&format!("HUSTDB SADD {name} m 0 0"));
+        rig.connection.line(&format!("HUSTDB SADD {name} m 0 0"));
+    }
+    assert_eq!(rig.connection.line("FLUSHALL"), "+OK\r\n");
+    let name = format!("0-{}", "t".repeat(40_000));
+    let version_1 = rig.connection.line("HUSTDB SADD fresh m 0 0");
+    assert_eq!(rig.connection.line(&format!("HUSTDB SADD {name} m 0 0")), version_1, "versions begin anew");
+}

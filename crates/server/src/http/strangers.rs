@@ -6,6 +6,7 @@
 //! |---|---|
 //! | with an `Origin` that is neither the server's own nor one of `http-cors-origins` | always |
 //! | that a browser calls `cross-site` or `same-site` (`Sec-Fetch-Site`), without an `Origin` | but for the description of the API |
+//! | of a browser that says neither, to hustdb's paths, which change by GET | always |
 //! | to a public name (`Host`), from this machine, without `Authorization` | unless `http-cors-origins` lists an origin of that name |
 //!
 //! Programs send none of these headers, and call this machine by an address, `localhost`, or a name without a dot. `*` among the
@@ -30,10 +31,21 @@ pub fn refuses<S: Stream>(visit: &mut Visit<'_, S>) -> bool {
     let host = visit.request.header_text("host").unwrap_or_default();
     let origin = visit.request.header_text("origin");
     let site = visit.request.header("sec-fetch-site");
-    if origin.is_none() && site.is_none() && !is_public(host) {
+    if origin.is_none() && site.is_none() && !is_public(host) && !may_be_an_image(visit) {
         return false;
     }
     refuses_page(visit, host, origin, site)
+}
+
+/// Whether a browser asks one of hustdb's paths, which change by GET, without saying for whom: over plain HTTP it does so for
+/// addresses other than this machine's own.
+#[inline]
+fn may_be_an_image<S>(visit: &Visit<'_, S>) -> bool {
+    let request = &visit.request;
+    request.path.starts_with("/hust")
+        && request.header("origin").is_none()
+        && request.header("sec-fetch-site").is_none()
+        && request.header("user-agent").is_some_and(|agent| agent.starts_with(b"Mozilla/"))
 }
 
 #[cold]
@@ -45,7 +57,7 @@ fn refuses_page<S: Stream>(visit: &mut Visit<'_, S>, host: &str, origin: Option<
         Some(origin) if host_of(origin) != host && !is_listed(&|listed| listed == origin) => {
             format!("pages of {origin} may not ask this server; http-cors-origins says which may")
         }
-        None if matches!(site, Some(b"cross-site" | b"same-site"))
+        None if (matches!(site, Some(b"cross-site" | b"same-site")) || may_be_an_image(visit))
             && !DESCRIPTIONS.contains(&visit.request.path)
             && !is_listed(&|_| false) =>
         {

@@ -91,6 +91,11 @@ impl Store {
             return None;
         }
         let young = std::mem::take(&mut self.young);
+        if bytes_max < young.bytes {
+            // One hash that grows is always young.
+            self.old = Generation::default();
+            return Some(Gone(young));
+        }
         Some(Gone(std::mem::replace(&mut self.old, young)))
     }
 

@@ -190,6 +190,11 @@ async fn page<S: Stream>(listing: Listing, visit: &mut Visit<'_, S>) -> Result<(
     let offset = parameters.bounded("offset", 0, if is_async { SNAPSHOT_OFFSET_MAX } else { OFFSET_MAX })?;
     let size = parameters.bounded("size", 0, SIZE_MAX)?;
     let (items, total) = if is_async {
+        // Who may not list what is there now may not see what was there.
+        let letter = listing.letter().unwrap_or_default();
+        if let Err(Failed::Refused(error)) = list(visit, &subject, letter, (0, 1), None).await {
+            return Err(Failed::Refused(error));
+        }
         let items = visit.caller.server().seeds.exports.find(&subject).ok_or(500)?;
         let page = items.iter().skip(offset as usize).take(size as usize).cloned().collect();
         (page, items.len())
