@@ -35,9 +35,7 @@ pub async fn one<S: Stream>(visit: &mut Visit<'_, S>) -> Result<(), End> {
     }
     visit.caller.session().protocol = Protocol::Resp2;
     let reply = visit.caller.call(visit.arguments.args()).await?;
-    if let Some(error) = error_of(&visit.caller.replies()[reply.clone()]) {
-        let (status, error) = (status_of(error), String::from_utf8_lossy(error).into_owned());
-        say_error(visit, status, &error);
+    if says_error(visit, &reply) {
         return Ok(());
     }
     let bytes = encoding(visit);
@@ -48,13 +46,7 @@ pub async fn one<S: Stream>(visit: &mut Visit<'_, S>) -> Result<(), End> {
 
 /// POST /v1/pipeline
 pub async fn pipeline<S: Stream>(visit: &mut Visit<'_, S>) -> Result<(), End> {
-    let commands = match body(visit).and_then(|json| commands(&json)) {
-        Ok(commands) => commands,
-        Err(wrong) => {
-            say_error(visit, 400, &format!("ERR {wrong}"));
-            return Ok(());
-        }
-    };
+    let Some(commands) = commands_of(visit) else { return Ok(()) };
     visit.caller.session().protocol = Protocol::Resp2;
     let replies = each(visit, &commands).await?;
     let bytes = encoding(visit);
@@ -65,18 +57,10 @@ pub async fn pipeline<S: Stream>(visit: &mut Visit<'_, S>) -> Result<(), End> {
 
 /// POST /v1/multi-exec
 pub async fn multi_exec<S: Stream>(visit: &mut Visit<'_, S>) -> Result<(), End> {
-    let commands = match body(visit).and_then(|json| commands(&json)) {
-        Ok(commands) => commands,
-        Err(wrong) => {
-            say_error(visit, 400, &format!("ERR {wrong}"));
-            return Ok(());
-        }
-    };
+    let Some(commands) = commands_of(visit) else { return Ok(()) };
     visit.caller.session().protocol = Protocol::Resp2;
     let reply = visit.caller.call_atomically(&commands).await?;
-    if let Some(error) = error_of(&visit.caller.replies()[reply.clone()]) {
-        let (status, error) = (status_of(error), String::from_utf8_lossy(error).into_owned());
-        say_error(visit, status, &error);
+    if says_error(visit, &reply) {
         return Ok(());
     }
     let bytes = encoding(visit);
@@ -178,6 +162,19 @@ fn batch_of(json: &Json) -> Result<(ArgsQueue, bool), Wrong> {
 fn encoding<S>(visit: &Visit<'_, S>) -> Bytes {
     let wanted = visit.request.header("upstash-encoding");
     if wanted.is_some_and(|encoding| encoding.eq_ignore_ascii_case(b"base64")) { Bytes::Base64 } else { Bytes::Marked }
+}
+
+/// The commands of the body; where it has none, the answer says why.
+fn commands_of<S>(visit: &mut Visit<'_, S>) -> Option<ArgsQueue> {
+    let said = body(visit).and_then(|json| commands(&json));
+    said.map_err(|wrong| say_error(visit, 400, &format!("ERR {wrong}"))).ok()
+}
+
+/// Answers with the error that a reply is. Returns whether it is one.
+fn says_error<S: Stream>(visit: &mut Visit<'_, S>, reply: &Range<usize>) -> bool {
+    let said = error_of(&visit.caller.replies()[reply.clone()]);
+    let said = said.map(|error| (status_of(error), String::from_utf8_lossy(error).into_owned()));
+    said.map(|(status, error)| say_error(visit, status, &error)).is_some()
 }
 
 fn say_error<S>(visit: &mut Visit<'_, S>, status: u16, error: &str) {
