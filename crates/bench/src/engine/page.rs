@@ -17,9 +17,9 @@ impl Operation {
     /// The most it may take.
     fn ns_max(self, value_bytes: usize) -> Option<f64> {
         match (self, value_bytes) {
-            (Self::Get, 128) => Some(150.0),
-            (Self::Get, 32768) => Some(7400.0),
-            (Self::Put, 128) => Some(1000.0),
+            (Self::GetOne, 128) => Some(150.0),
+            (Self::GetOne, 32768) => Some(7400.0),
+            (Self::PutOne, 128) => Some(1000.0),
             _ => None,
         }
     }
@@ -27,9 +27,9 @@ impl Operation {
     /// What the other store published of itself.
     fn published_ns(self, value_bytes: usize) -> Option<f64> {
         match (self, value_bytes) {
-            (Self::Get, 128) => Some(134.0),
-            (Self::Get, 32768) => Some(7400.0),
-            (Self::Put | Self::PutAlone, 128) => Some(23_000.0),
+            (Self::GetOne, 128) => Some(134.0),
+            (Self::GetOne, 32768) => Some(7400.0),
+            (Self::PutOne, 128) => Some(23_000.0),
             _ => None,
         }
     }
@@ -39,9 +39,10 @@ impl Operation {
 pub fn write(setup: &Setup, flags: &Flags, sizes: &[Size], synced: &Synced) -> Result<(), Error> {
     let method = format!(
         "The engine in this process, without sockets, parsing and replies, on a node of 64 partitions with its threads \
-         running and its journal on a real disk. One thread, on the server core, does one operation after the other on \
-         random keys of {KEY_BYTES} bytes; every value is compared after every round. A get copies the value into a \
-         buffer; with {AHEAD_OPS} ahead, the memory of as many is fetched together first, as for a pipeline. A put is a \
+         running and its journal on a real disk. One thread, on the server core, does one operation after the other, on \
+         one key again and again, as the published figures were made, or on random keys of {KEY_BYTES} bytes; every \
+         value is compared after every round. A get copies the value into a buffer; unless keys are fetched ahead or \
+         were spilled, it is compared at once. With {AHEAD_OPS} ahead, the memory of as many is fetched together first, as for a pipeline. A put is a \
          transaction with its journal record, and the write that takes records to the page cache, shared by {TURN_OPS} \
          puts as on a busy connection, or after each. A spilled value is read back from the page cache, given back to \
          its key, and then copied. Checkpoints and merges are held off. Synced puts are of {SYNCED_VALUE_BYTES} bytes, by \
@@ -55,7 +56,8 @@ pub fn write(setup: &Setup, flags: &Flags, sizes: &[Size], synced: &Synced) -> R
         &format!(
             "Nanoseconds per operation: the median of a round's turns of {TURN_OPS} operations, and the mean, in which \
              whatever else the machine did is counted. Both as medians over the rounds with their range. Published: what \
-             the raft and bitcask store whose API Larder also speaks says of itself (mmap), on another machine."
+             the raft and bitcask store whose API Larder also speaks says of itself (mmap), on another machine (Apple M1), \
+             for one key."
         ),
         &sizes_table(sizes),
     );
