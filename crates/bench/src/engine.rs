@@ -2,7 +2,7 @@
 //! fsync for many writers is worth.
 //!
 //! - [`node`]: a node without doors, and what a connection does with it
-//! - [`synced`]: synced puts; [`page`]: what is made of it all
+//! - [`synced`]: synced puts, on the device as it is and on a [`slow_disk`]; [`page`]: what is made of it all
 //!
 //! Deliberately without doors: `compare` has the whole server. One thread gets and puts in a loop, one key again and
 //! again or random ones drawn beforehand, so that drawing them is not measured; a round is one pass, and figures are
@@ -16,6 +16,7 @@
 
 mod node;
 mod page;
+mod slow_disk;
 mod synced;
 
 use std::thread;
@@ -128,15 +129,17 @@ pub fn run(setup: &Setup, flags: &Flags) -> Result<(), Error> {
     for value_bytes in flags.value_bytes.iter().copied() {
         sizes.push(measure_size(setup, flags, value_bytes)?);
     }
-    let synced = synced::measure(setup, flags)?;
-    page::write(setup, flags, &sizes, &synced)
+    let devices = [Duration::ZERO, page::PUBLISHED_SYNCED_PUT];
+    let synced = devices.map(|sync_takes| synced::measure(setup, flags, sync_takes));
+    let [here, published] = synced;
+    page::write(setup, flags, &sizes, &[here?, published?])
 }
 
 fn measure_size(setup: &Setup, flags: &Flags, value_bytes: usize) -> Result<Size, Error> {
     let fitting = FILL_BYTES_MAX / value_bytes.max(1) as u64;
     let keys = setup.scaled(flags.keys).min(fitting).max(1);
     let ops = setup.scaled(ROUND_OPS).min(fitting).max(1);
-    let engine = EngineNode::start(setup, SyncMode::Os)?;
+    let engine = EngineNode::start(setup, SyncMode::Os, Duration::ZERO)?;
     // Only the thread that is measured is placed; the node's own run where there is room.
     let rounds = thread::scope(|scope| {
         let bench = || {

@@ -6,16 +6,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use base::DbId;
 use commands::run::Moment;
-use env::{RealClock, RealDisk, RealEntropy};
+use env::{Disk, RealClock, RealDisk, RealEntropy};
 use journal::{Position, SEGMENT_BYTES_DEFAULT, SyncMode};
 use keyspace::prefetch::Ahead;
 use keyspace::{Begin, Garbage, Stop, Tx};
 use node::{MemoryLimit, MemoryPolicy, Node, Options, Running};
 use tempfile::TempDir;
 
+use super::slow_disk::SlowDisk;
 use crate::error::Error;
 use crate::setup::Setup;
 use crate::workload::KEY_BYTES;
@@ -48,11 +50,13 @@ pub struct EngineNode {
 }
 
 impl EngineNode {
-    /// Opens and starts a node on the setup's disk.
-    pub fn start(setup: &Setup, sync: SyncMode) -> Result<Self, Error> {
+    /// Opens and starts a node on the setup's disk, whose syncs take `sync_takes` or longer.
+    pub fn start(setup: &Setup, sync: SyncMode, sync_takes: Duration) -> Result<Self, Error> {
         std::fs::create_dir_all(&setup.work_dir).map_err(Error::io("create the work directory"))?;
         let dir = tempfile::tempdir_in(&setup.work_dir).map_err(Error::io("create a data directory"))?;
-        let disk = Arc::new(RealDisk::open(dir.path()).map_err(Error::io("open a data directory"))?);
+        let disk = RealDisk::open(dir.path()).map_err(Error::io("open a data directory"))?;
+        let disk: Arc<dyn Disk> =
+            if sync_takes.is_zero() { Arc::new(disk) } else { Arc::new(SlowDisk { disk, sync_takes }) };
         let opened = Node::open(disk, Arc::new(RealClock::new()), &RealEntropy, options(sync), &());
         let node = Arc::new(opened.map_err(Error::engine("open a node"))?);
         node.merge_dead_bytes_min.store(u64::MAX / 2, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! The page and the plot of `engine`: what was published, what is promised, what was measured.
 
+use std::time::Duration;
+
 use super::synced::{SYNCED_VALUE_BYTES, Synced};
 use super::{AHEAD_OPS, Flags, OPERATIONS, Operation, Size, TURN_OPS};
 use crate::error::Error;
@@ -10,8 +12,10 @@ use crate::stats::Spread;
 use crate::svg::{Figure, Panel};
 use crate::workload::KEY_BYTES;
 
-/// Published for one synced put of 128 B.
-const PUBLISHED_SYNCED_PUT_MS: f64 = 3.7;
+/// Published for one synced put of 128 B, which is hardly more than its sync.
+pub const PUBLISHED_SYNCED_PUT: Duration = Duration::from_micros(3700);
+/// Devices that puts are synced to: this one, and one as slow as that of the published figure.
+pub const DEVICES: [&str; 2] = ["as it is", "syncs of 3.7 ms"];
 
 impl Operation {
     /// The most it may take.
@@ -36,7 +40,7 @@ impl Operation {
 }
 
 /// Writes `engine.md` and its plot.
-pub fn write(setup: &Setup, flags: &Flags, sizes: &[Size], synced: &Synced) -> Result<(), Error> {
+pub fn write(setup: &Setup, flags: &Flags, sizes: &[Size], synced: &[Synced; 2]) -> Result<(), Error> {
     let method = format!(
         "The engine in this process, without sockets, parsing and replies, on a node of 64 partitions with its threads \
          running and its journal on a real disk. One thread, on the server core, does one operation after the other, on \
@@ -63,7 +67,10 @@ pub fn write(setup: &Setup, flags: &Flags, sizes: &[Size], synced: &Synced) -> R
     );
     page.table(
         "Synced puts",
-        &format!("Published: one synced put in {PUBLISHED_SYNCED_PUT_MS} ms."),
+        "Published: one synced put in 3.7 ms. What sharing is worth depends on what a sync costs beside the rest of a put, \
+         so the published figure is repeated on its terms: the same disk, whose syncs are made to last 3.7 ms. On the \
+         device as it is a sync is over in the time in which one core handles some thirty puts with the switches between \
+         their tasks, and both cores are busy with that between two syncs.",
         &synced_table(flags, synced),
     );
     page.write(setup)
@@ -86,21 +93,24 @@ fn sizes_table(sizes: &[Size]) -> Table {
     table
 }
 
-fn synced_table(flags: &Flags, synced: &Synced) -> Table {
-    let mut table = Table::new(&["writers", "puts/s", "ms per put of a writer", "÷ 1 writer"]);
-    for (writers, figures) in [(1, &synced.one), (flags.writers, &synced.many)] {
-        table.row([
-            writers.to_string(),
-            Spread::of(figures.iter().copied()).to_string(),
-            Spread::of(figures.iter().map(|per_s| 1000.0 * writers as f64 / per_s)).to_string(),
-            Spread::of_ratios(figures, &synced.one).to_string(),
-        ]);
+fn synced_table(flags: &Flags, synced: &[Synced; 2]) -> Table {
+    let mut table = Table::new(&["device", "writers", "puts/s", "ms per put of a writer", "÷ 1 writer"]);
+    for (device, synced) in DEVICES.iter().zip(synced) {
+        for (writers, figures) in [(1, &synced.one), (flags.writers, &synced.many)] {
+            table.row([
+                (*device).to_string(),
+                writers.to_string(),
+                Spread::of(figures.iter().copied()).to_string(),
+                Spread::of(figures.iter().map(|per_s| 1000.0 * writers as f64 / per_s)).to_string(),
+                Spread::of_ratios(figures, &synced.one).to_string(),
+            ]);
+        }
     }
     table
 }
 
 /// What issue 2 asks of these.
-fn checks(flags: &Flags, sizes: &[Size], synced: &Synced) -> Vec<Check> {
+fn checks(flags: &Flags, sizes: &[Size], synced: &[Synced; 2]) -> Vec<Check> {
     let mut checks = Vec::new();
     for size in sizes {
         for operation in OPERATIONS {
@@ -114,17 +124,17 @@ fn checks(flags: &Flags, sizes: &[Size], synced: &Synced) -> Vec<Check> {
         }
     }
     if flags.writers == 64 {
-        checks.push(Check {
-            claim: "synced puts of 64 writers ÷ those of one".into(),
+        checks.extend(DEVICES.iter().zip(synced).map(|(device, synced)| Check {
+            claim: format!("synced puts of 64 writers ÷ those of one, device {device}"),
             measured: Spread::of_ratios(&synced.many, &synced.one),
             bound: Bound::AtLeast(30.0),
-        });
+        }));
     }
     checks
 }
 
 /// A panel per size, since figures of another size would dwarf these, and one for synced puts.
-fn figure(flags: &Flags, sizes: &[Size], synced: &Synced) -> Figure {
+fn figure(flags: &Flags, sizes: &[Size], synced: &[Synced; 2]) -> Figure {
     let mut panels: Vec<Panel> = sizes
         .iter()
         .map(|size| Panel {
@@ -134,9 +144,10 @@ fn figure(flags: &Flags, sizes: &[Size], synced: &Synced) -> Figure {
             bars: vec![OPERATIONS.map(|operation| Some(size.median_ns(operation))).to_vec()],
         })
         .collect();
-    let bars = [&synced.one, &synced.many].map(|figures| Some(Spread::of(figures.iter().copied())));
+    let [here, _] = synced;
+    let bars = [&here.one, &here.many].map(|figures| Some(Spread::of(figures.iter().copied())));
     panels.push(Panel {
-        title: format!("Synced puts of {SYNCED_VALUE_BYTES} B"),
+        title: format!("Synced puts of {SYNCED_VALUE_BYTES} B, device as it is"),
         y_label: "per second, more is better".into(),
         groups: vec!["1 writer".into(), format!("{} writers", flags.writers)],
         bars: vec![bars.to_vec()],

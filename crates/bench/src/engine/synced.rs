@@ -36,9 +36,9 @@ pub struct Synced {
     pub many: Vec<f64>,
 }
 
-/// One writer and many in turn, on the runtime that connections run on.
-pub fn measure(setup: &Setup, flags: &Flags) -> Result<Synced, Error> {
-    let engine = Arc::new(EngineNode::start(setup, SyncMode::Always)?);
+/// One writer and many in turn, on the runtime that connections run on, with syncs that take `sync_takes` or longer.
+pub fn measure(setup: &Setup, flags: &Flags, sync_takes: Duration) -> Result<Synced, Error> {
+    let engine = Arc::new(EngineNode::start(setup, SyncMode::Always, sync_takes)?);
     let runtime = Runtime::new().map_err(Error::io("start a runtime"))?;
     let turns = if setup.quick { TURNS_QUICK } else { TURNS };
     let mut synced = Synced::default();
@@ -49,7 +49,8 @@ pub fn measure(setup: &Setup, flags: &Flags) -> Result<Synced, Error> {
             many.add(runtime.block_on(turn(&engine, flags.writers))?);
         }
         let (one, many) = (one.per_s(), many.per_s());
-        setup::progress(&format!("synced puts per second: 1 writer {one:.0}, {} writers {many:.0}", flags.writers));
+        let least = if sync_takes.is_zero() { String::new() } else { format!(", a sync taking {sync_takes:?}") };
+        setup::progress(&format!("synced puts per second{least}: 1 writer {one:.0}, {} writers {many:.0}", flags.writers));
         synced.one.push(one);
         synced.many.push(many);
     }
