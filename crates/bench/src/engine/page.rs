@@ -69,8 +69,9 @@ pub fn write(setup: &Setup, flags: &Flags, sizes: &[Size], synced: &[Synced; 2])
         "Synced puts",
         "Published: one synced put in 3.7 ms. What sharing is worth depends on what a sync costs beside the rest of a put, \
          so the published figure is repeated on its terms: the same disk, whose syncs are made to last 3.7 ms. On the \
-         device as it is a sync is over in the time in which one core handles some thirty puts with the switches between \
-         their tasks, and both cores are busy with that between two syncs.",
+         device as it is a sync is over sooner than two cores have woken 64 tasks, run their puts and come back to the \
+         thread that syncs. Letting two groups take turns there, one at work while the other is synced, was measured \
+         and is no faster.",
         &synced_table(flags, synced),
     );
     page.write(setup)
