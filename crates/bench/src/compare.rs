@@ -141,7 +141,9 @@ fn measure_group(setup: &Setup, flags: &Flags, sync: Sync, value_bytes: usize) -
     }
     let mut cells = Vec::new();
     for op in &flags.op {
-        warm_up(flags, &servers, (*op, keys, value_bytes))?;
+        for server in servers.iter().filter(|_| !op.uses_up()) {
+            warm_up(flags, server, (*op, keys, value_bytes), WARM_UP_FACTOR * keys)?;
+        }
         for pipeline in &flags.pipeline {
             cells.push(measure_cell(setup, flags, &servers, (sync, value_bytes, *op, *pipeline, keys))?);
         }
@@ -149,13 +151,19 @@ fn measure_group(setup: &Setup, flags: &Flags, sync: Sync, value_bytes: usize) -
     Ok(cells)
 }
 
-/// Gives an operation on one large collection that collection, so that its first round is like the others.
-fn warm_up(flags: &Flags, servers: &[Server], (op, keys, value_bytes): (Op, u64, usize)) -> Result<(), Error> {
+/// Gives an operation on one large collection that collection, so that its first round is like the others; to one that
+/// uses it up, before each round.
+fn warm_up(
+    flags: &Flags,
+    server: &Server,
+    (op, keys, value_bytes): (Op, u64, usize),
+    requests: u64,
+) -> Result<(), Error> {
     let Some(filler) = op.filler() else { return Ok(()) };
-    for server in servers.iter().filter(|server| server.contestant().stores()) {
+    if server.contestant().stores() {
         setup::progress(&format!("filling {} by {}", server.contestant().name(), filler.name()));
         let random = Keys::Random { count: keys };
-        let mut script = OpScript::new(filler, value_bytes, random, WARM_UP_PIPELINE, WARM_UP_FACTOR * keys);
+        let mut script = OpScript::new(filler, value_bytes, random, WARM_UP_PIPELINE, requests);
         load::run_closed(server.port(), flags.connections, &mut script)?;
     }
     Ok(())
@@ -172,6 +180,10 @@ fn measure_cell(
     for _ in 0..setup.rounds() {
         for server in servers {
             let requests = requests(setup, flags, value_bytes, pipeline);
+            if op.uses_up() {
+                let runs = if flags.cross_check { 2 } else { 1 };
+                warm_up(flags, server, (op, keys, value_bytes), runs * requests)?;
+            }
             let sample = measure(flags, server, &cell, requests)?;
             cell.samples[server.contestant() as usize].push(sample);
             if flags.cross_check && server.contestant().stores() {

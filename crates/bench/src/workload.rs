@@ -90,6 +90,11 @@ impl Op {
         }
     }
 
+    /// Whether each request leaves less of the collection to the next.
+    pub fn uses_up(self) -> bool {
+        self == Self::Rpop
+    }
+
     fn templates(self, value: &[u8]) -> Vec<Template> {
         match self {
             Self::Set => vec![Template::new(&[b"SET", &hole(*b"key:"), value])],
