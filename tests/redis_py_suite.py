@@ -16,7 +16,7 @@ import sys
 import venv
 import xml.etree.ElementTree
 
-from support import REDIS_COMMAND, ROOT, Server, parser
+from support import LOG_LINES_SHOWN, REDIS_COMMAND, ROOT, Server, parser
 
 HOME = ROOT / "target" / "redis-py-suite"
 PACKAGES = (
@@ -79,8 +79,18 @@ def run(template: str, protocol: str, tests: list[str], source: pathlib.Path, py
         server.start()
         command += [f"--redis-url=redis://127.0.0.1:{server.port}/0", f"--protocol={protocol}"]
         command += [f"--timeout={TEST_SECONDS_MAX}", f"--junit-xml={report}"]
-        subprocess.run(command, cwd=source, stdout=log, stderr=log, check=False)
+        ended = subprocess.run(command, cwd=source, stdout=log, stderr=log, check=False)
+        if not report.exists():
+            raise SystemExit(ended_early(ended.returncode, server, report.with_suffix(".log")))
     return outcomes(report)
+
+
+def ended_early(status: int, server: Server, log: pathlib.Path) -> str:
+    """Why there is no report: pytest writes it last, so a signal or a wrong command leaves none."""
+    served = server.process.poll()
+    state = "is running" if served is None else f"ended with status {served}"
+    last = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:])
+    return f"pytest ended with status {status} and left no report; the server {state}; {log} ends:\n{last}"
 
 
 def outcomes(report: pathlib.Path) -> dict[str, str]:

@@ -74,8 +74,12 @@ pub trait Host: Send + Sync {
     /// Latency spikes and distributions.
     fn latency(&self) -> &dyn Latency;
 
-    /// Asks for a checkpoint of every partition in the background. Returns false when one is under way.
+    /// Asks for a checkpoint of every partition in the background. Returns false, and asks for nothing, when one is
+    /// wanted or under way.
     fn request_checkpoint(&self) -> bool;
+
+    /// Asks for one that begins from now on: after the one under way, if there is one.
+    fn schedule_checkpoint(&self);
 
     /// When the last checkpoint of every partition was finished.
     fn last_checkpoint(&self) -> TimeMs;

@@ -221,10 +221,13 @@ fn bgsave(call: &mut Call<'_>) -> Result<Flow, Error> {
         }
         _ => return Err(Error::Syntax),
     };
-    match (call.host.request_checkpoint(), is_scheduled) {
-        (true, _) => call.reply.simple("Background saving started"),
-        (false, true) => call.reply.simple("Background saving scheduled"),
-        (false, false) => return Err(Error::text("ERR Background save already in progress")),
+    if call.host.request_checkpoint() {
+        call.reply.simple("Background saving started");
+    } else if is_scheduled {
+        call.host.schedule_checkpoint();
+        call.reply.simple("Background saving scheduled");
+    } else {
+        return Err(Error::text("ERR Background save already in progress"));
     }
     Ok(Flow::Done)
 }

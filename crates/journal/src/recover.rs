@@ -24,6 +24,7 @@
 //!   from one that never had them.
 //! - Segments before `start` are not read here; their records are verified whenever they are.
 
+use std::fmt;
 use std::sync::Arc;
 
 use base::TimeMs;
@@ -85,6 +86,14 @@ pub struct Torn {
     pub bytes: u64,
     /// Valid records among them: written, never known to be synced, and behind a hole.
     pub records: u64,
+}
+
+impl fmt::Display for Torn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Torn { at, bytes, records } = self;
+        write!(f, "{bytes} bytes from byte {} of {} on", at.offset, segment_path(at.segment))?;
+        if 0 < *records { write!(f, " (with {records} records that never were known to be on disk)") } else { Ok(()) }
+    }
 }
 
 /// A replayed journal, ready to be appended to.

@@ -146,13 +146,21 @@ impl Checkpoints {
 }
 
 impl Node {
-    /// Asks for a checkpoint of everything, soon. Returns whether none was wanted or under way already.
+    /// Asks for a checkpoint of everything, soon. Returns false, and asks for nothing, when one is wanted or under way.
     pub fn request_checkpoint(&self) -> bool {
         let mut state = self.house.state.lock();
-        let is_first = !state.checkpoint_wanted && !self.checkpoints.running.load(Ordering::Acquire);
+        if state.checkpoint_wanted || self.checkpoints.running.load(Ordering::Acquire) {
+            return false;
+        }
         state.checkpoint_wanted = true;
         self.house.changed.notify_all();
-        is_first
+        true
+    }
+
+    /// Asks for a checkpoint of everything that begins from now on: after the one under way, if there is one.
+    pub fn schedule_checkpoint(&self) {
+        self.house.state.lock().checkpoint_wanted = true;
+        self.house.changed.notify_all();
     }
 
     /// Writes a checkpoint of everything now, after the one under way if there is one. Blocks.
@@ -162,7 +170,7 @@ impl Node {
     pub fn checkpoint_now(&self) -> Result<(), CheckpointError> {
         let before = self.counters.checkpoints.load(Ordering::Relaxed);
         let was_running = self.checkpoints.running.load(Ordering::Acquire);
-        self.request_checkpoint();
+        self.schedule_checkpoint();
         let mut state = self.house.state.lock();
         let wanted = before + 1 + u64::from(was_running);
         while self.counters.checkpoints.load(Ordering::Relaxed) < wanted {

@@ -7,9 +7,9 @@
 //! Deliberately not here: guessing. What cannot be rebuilt from what is left is named and left alone.
 
 use crate::manifest::{self, MANIFEST_PATH, Manifest};
-use crate::open::{LOCK_PATH, OpenError, checkpoint_path, read_file};
+use crate::open::{LOCK_PATH, OpenError, checkpoint_path, holds_records, read_file};
 use base::PartitionId;
-use env::{DirLock, Disk};
+use env::{DirLock, Disk, LockError};
 use journal::repair::{self, GiveUp};
 use journal::{Offline, Position, SegmentId};
 use keyspace::checkpoint::{self, Refusal};
@@ -52,20 +52,39 @@ pub enum Salvage {
 /// Reads the whole directory; writes nothing but the lock.
 ///
 /// # Errors
-/// The directory is in use, cannot be read at all, or was written by a later release.
+/// The directory is in use, cannot be read at all, holds no data, or was written by a later release.
 pub fn check(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
     let _lock = lock(disk)?;
     look(disk)
 }
 
+/// Whether there is anything that a node wrote.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn holds_data(disk: &dyn Disk) -> Result<bool, OpenError> {
+    Ok(read_file(disk, MANIFEST_PATH)?.is_some() || holds_records(disk)?)
+}
+
+/// Who holds the directory, if anybody does.
+pub fn holder(disk: &dyn Disk) -> Option<LockError> {
+    let is_there = disk.open(LOCK_PATH).is_ok();
+    let refused = is_there.then(|| disk.lock(LOCK_PATH).err())?;
+    refused.filter(|error| matches!(error, LockError::Held { .. }))
+}
+
+/// Leaves no lock behind where there is nothing to lock.
 fn lock(disk: &Arc<dyn Disk>) -> Result<DirLock, OpenError> {
+    if !holds_data(&**disk)? {
+        return Err(OpenError::NoData { dir: disk.root().to_owned() });
+    }
     disk.lock(LOCK_PATH).map_err(OpenError::Lock)
 }
 
 fn look(disk: &Arc<dyn Disk>) -> Result<Report, OpenError> {
     let mut report = Report::default();
     let Some(bytes) = read_file(&**disk, MANIFEST_PATH)? else {
-        report.problems.push(format!("{MANIFEST_PATH}: missing; this is no data directory of larder"));
+        report.problems.push(format!("{MANIFEST_PATH}: missing, though there is data"));
         return Ok(report);
     };
     let manifest = match Manifest::decode(&bytes) {

@@ -20,6 +20,7 @@ use keyspace::partition::{Partition, Stamp};
 use keyspace::spilled::{self, Image};
 use keyspace::{Home, Keyspace};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where checkpoints are kept.
@@ -58,6 +59,11 @@ pub enum OpenError {
         /// The format it has.
         format: u32,
     },
+    /// There is nothing that a node wrote: no manifest, no journal, no checkpoint. Never from opening, which begins there.
+    NoData {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The journal could not be opened.
     Journal(journal::Error),
     /// The operating system refused.
@@ -79,6 +85,7 @@ impl fmt::Display for OpenError {
             OpenError::Format { file, format } => {
                 write!(f, "{file} has format {format}, which a later release of Larder wrote")
             }
+            OpenError::NoData { dir } => write!(f, "{} holds no data of Larder", dir.display()),
             OpenError::Journal(error) => error.fmt(f),
             OpenError::Io { op, file, source } => write!(f, "cannot {op} {file}: {source}"),
         }
@@ -91,7 +98,7 @@ impl std::error::Error for OpenError {
             OpenError::Lock(error) => Some(error),
             OpenError::Journal(error) => Some(error),
             OpenError::Io { source, .. } => Some(source),
-            OpenError::Corrupt { .. } | OpenError::Format { .. } => None,
+            OpenError::Corrupt { .. } | OpenError::Format { .. } | OpenError::NoData { .. } => None,
         }
     }
 }
@@ -223,8 +230,7 @@ fn create_manifest(
     entropy: &dyn Entropy,
     partition_count: u16,
 ) -> Result<Manifest, OpenError> {
-    let holds_data = |dir: &str| disk.list(dir).is_ok_and(|names| !names.is_empty());
-    if holds_data(journal::JOURNAL_DIR) || holds_data(CHECKPOINT_DIR) {
+    if holds_records(disk)? {
         return Err(corrupt(MANIFEST_PATH, 0, "the manifest is missing, but there is data"));
     }
     disk.create_dir(CHECKPOINT_DIR).map_err(|error| io_error("create", CHECKPOINT_DIR, error))?;
@@ -234,6 +240,19 @@ fn create_manifest(
     env::write_whole(disk, MANIFEST_PATH, &manifest.encode())
         .map_err(|error| io_error("write", MANIFEST_PATH, error))?;
     Ok(manifest)
+}
+
+/// Whether there are segments or checkpoints, with a manifest or without.
+pub(crate) fn holds_records(disk: &dyn Disk) -> Result<bool, OpenError> {
+    for dir in [journal::JOURNAL_DIR, CHECKPOINT_DIR] {
+        match disk.list(dir) {
+            Ok(names) if names.is_empty() => {}
+            Ok(_) => return Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error("list", dir, error)),
+        }
+    }
+    Ok(false)
 }
 
 /// A file's bytes; `None` when there is none.

@@ -55,10 +55,9 @@ const INDEX: &str = "larder\n\n/metrics       numbers for Prometheus\n/health/li
 ///
 /// # Errors
 /// With the address that could not be had; nothing is listened on then.
-pub fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+pub fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<(SocketAddr, TcpListener)>, (SocketAddr, io::Error)> {
     let wanted: Vec<SocketAddr> = addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
-    let bound = listener::bind_each(&wanted, |_| true, listener::bind)?;
-    Ok(bound.into_iter().map(|(_, listener)| listener).collect())
+    listener::bind_each(&wanted, |_| true, |address| listener::bind(address).and_then(listener::listen_on))
 }
 
 /// Serves a listener for ever, over TLS if one is given; drop the future to stop.
@@ -149,7 +148,7 @@ mod tests {
     }
 
     fn started_with(source: Arc<dyn MetricsSource>) -> SocketAddr {
-        let listener = bind(&["127.0.0.1".parse().unwrap()], 0).unwrap().remove(0);
+        let (_, listener) = bind(&["127.0.0.1".parse().unwrap()], 0).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, source, None));
         address

@@ -19,7 +19,7 @@ pub enum Exit {
     Usage = 2,
     /// fsync failed: the page cache may hold pages the disk lost, so nothing was retried.
     SyncFailed = 3,
-    /// A committed effect could not be applied, so this node no longer is a copy of its peers.
+    /// A committed effect could not be applied. No release so far ends with it; the number is kept.
     ApplyDiverged = 4,
     /// Another process holds the data directory.
     DataDirLocked = 5,
@@ -63,7 +63,7 @@ impl Exit {
             Exit::Failed => "failed; the last line on stderr says why",
             Exit::Usage => "wrong flag, environment variable or configuration file; nothing was opened",
             Exit::SyncFailed => "fsync failed; check the disk, then restart to recover from what it holds",
-            Exit::ApplyDiverged => "a committed effect could not be applied; rebuild this node from a peer",
+            Exit::ApplyDiverged => "not used so far; kept for a committed change that cannot be applied",
             Exit::DataDirLocked => "another process holds the data directory",
             Exit::DataCorrupt => "corrupt data; `larder check` names it, `larder repair` lets you decide",
             Exit::AddressUnavailable => "an address is in use or not of this machine",

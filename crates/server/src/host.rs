@@ -255,6 +255,10 @@ impl Host for ServerHost {
         self.node.request_checkpoint()
     }
 
+    fn schedule_checkpoint(&self) {
+        self.node.schedule_checkpoint();
+    }
+
     fn last_checkpoint(&self) -> TimeMs {
         self.node.checkpoint_finished()
     }

@@ -3,37 +3,30 @@
 //! Deliberately not here: looking and giving up (`node::inspect`).
 
 use crate::cli::{RepairRequest, Salvage};
+use crate::data_dir::{self, shell_word};
 use crate::exit::Exit;
 use crate::serve::exit_of;
-use env::{Disk, Entropy, RealDisk, RealEntropy};
+use env::{Entropy, RealEntropy};
 use node::OpenError;
 use node::inspect::{self, Report};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-fn disk_of(data_dir: &Path) -> Result<Arc<dyn Disk>, OpenError> {
-    let io = |source| OpenError::Io { op: "open", file: data_dir.display().to_string(), source };
-    // Opening creates a directory; a look must not.
-    std::fs::metadata(data_dir).map_err(io)?;
-    Ok(Arc::new(RealDisk::open(data_dir).map_err(io)?))
-}
 
 fn tell(out: &mut dyn Write, lines: impl IntoIterator<Item = String>) -> Result<(), Exit> {
     lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).map_err(|_| Exit::Failed)
 }
 
-fn refused(error: &OpenError) -> Exit {
-    eprintln!("larder: {error}");
+fn refused(error: &OpenError, data_dir: &Path) -> Exit {
+    eprintln!("larder: {}", data_dir::told(error, data_dir));
     exit_of(error)
 }
 
 /// Reads a data directory from end to end and says what is wrong with it. Changes nothing.
 pub fn check(data_dir: PathBuf, out: &mut dyn Write) -> Exit {
-    let found = disk_of(&data_dir).and_then(|disk| inspect::check(&disk));
+    let found = data_dir::existing(&data_dir).and_then(|disk| inspect::check(&disk));
     match found {
         Ok(report) => report_to(&report, &data_dir, out).err().unwrap_or(verdict(&report)),
-        Err(error) => refused(&error),
+        Err(error) => refused(&error, &data_dir),
     }
 }
 
@@ -48,7 +41,9 @@ fn report_to(report: &Report, data_dir: &Path, out: &mut dyn Write) -> Result<()
     let end = match report.problems.len() {
         0 => format!("{dir}: no problem found"),
         count => {
-            format!("{dir}: {count} problems; `larder repair --data-dir {dir} --report` says what can be given up")
+            let problems = if count == 1 { "problem" } else { "problems" };
+            let word = shell_word(data_dir);
+            format!("{dir}: {count} {problems}; `larder repair --data-dir {word} --report` says what can be given up")
         }
     };
     tell(out, [end])
@@ -57,14 +52,14 @@ fn report_to(report: &Report, data_dir: &Path, out: &mut dyn Write) -> Result<()
 /// Says what can be given up, or gives it up.
 pub fn repair(request: RepairRequest, out: &mut dyn Write) -> Exit {
     let RepairRequest { data_dir, salvage } = request;
-    let done = disk_of(&data_dir).and_then(|disk| match salvage {
+    let done = data_dir::existing(&data_dir).and_then(|disk| match salvage {
         None => inspect::check(&disk).map(|report| proposal(&report)),
         Some(salvage) => inspect::repair(&disk, words_of(salvage), RealEntropy.random_u64().unwrap_or(1)),
     });
     match done {
         Ok(lines) if lines.is_empty() => written(tell(out, ["nothing is damaged, nothing was given up".to_owned()])),
         Ok(lines) => written(tell(out, lines)),
-        Err(error) => refused(&error),
+        Err(error) => refused(&error, &data_dir),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod connection;
+pub mod data_dir;
 pub mod descriptors;
 pub mod distribution;
 pub mod exit;

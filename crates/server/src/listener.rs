@@ -8,6 +8,7 @@ use crate::serve::Server;
 use crate::statistics::Counter;
 use crate::tls;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -91,7 +92,7 @@ impl Listening {
     }
 }
 
-/// An address that cannot be listened on.
+/// An address that cannot be listened on. `Display` says why, and which setting names another.
 #[derive(Debug)]
 pub struct Unavailable {
     /// The setting that names its port.
@@ -102,8 +103,91 @@ pub struct Unavailable {
     pub error: io::Error,
 }
 
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unavailable { setting, address, error } = self;
+        write!(f, "cannot listen on {address}: ")?;
+        match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                let without = if *setting == "port" { "" } else { ", 0 does without" };
+                write!(f, "the port is taken, is another server running there? --{setting} names another{without}")
+            }
+            io::ErrorKind::PermissionDenied => {
+                write!(f, "this user may not listen on port {}; --{setting} names another", address.port())
+            }
+            _ if is_missing(error) => {
+                let bind = if *setting == "admin-port" { "admin-bind" } else { "bind" };
+                write!(f, "this machine does not have the address {}; --{bind} names others", address.ip())
+            }
+            _ => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Unavailable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// An address that is this process's, where nobody is listened to yet: connections are refused, not kept waiting.
+pub(crate) struct Reserved {
+    door: Door,
+    address: SocketAddr,
+    socket: Socket,
+}
+
+impl Reserved {
+    fn listen(self) -> Result<(Door, SocketAddr, Arc<TcpListener>), Unavailable> {
+        let Reserved { door, address, socket } = self;
+        let refused = |error| Unavailable { setting: door.setting().row().name, address, error };
+        Ok((door, address, Arc::new(listen_on(socket).map_err(refused)?)))
+    }
+}
+
 /// What one too many is told over HTTP.
 const HTTP_TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Takes every address that `settings` want `doors` on and that `is_new`.
+///
+/// # Errors
+/// The address that cannot be had; none is taken then.
+pub(crate) fn reserve(
+    settings: &Settings,
+    doors: &[Door],
+    is_new: impl Fn(Door, &SocketAddr) -> bool,
+) -> Result<Vec<Reserved>, Unavailable> {
+    let mut reserved = Vec::new();
+    for door in doors {
+        let setting = door.setting().row().name;
+        let refused = |(address, error)| Unavailable { setting, address, error };
+        let bound = bind_each(&door.addresses(settings), |address| is_new(*door, address), bind).map_err(refused)?;
+        reserved.extend(bound.into_iter().map(|(address, socket)| Reserved { door: *door, address, socket }));
+    }
+    Ok(reserved)
+}
+
+/// Opens the doors on the addresses that were `reserved` for them.
+///
+/// # Errors
+/// The address that cannot be listened on, which another process was quicker to do; none is opened then.
+pub(crate) fn open(server: &Arc<Server>, reserved: Vec<Reserved>) -> Result<(), Unavailable> {
+    open_beside(server, &mut server.listeners.lock(), reserved)
+}
+
+fn open_beside(
+    server: &Arc<Server>,
+    listeners: &mut Vec<Listening>,
+    reserved: Vec<Reserved>,
+) -> Result<(), Unavailable> {
+    let added: Vec<_> = reserved.into_iter().map(Reserved::listen).collect::<Result<_, _>>()?;
+    for (door, address, socket) in added {
+        tracing::info!(%address, "listening for {}", door.name());
+        let task = tokio::spawn(accept(Arc::clone(server), Arc::clone(&socket), door)).abort_handle();
+        listeners.push(Listening { door, address, socket, task });
+    }
+    Ok(())
+}
 
 /// Opens `doors` on every address that the settings want them on, and closes them anywhere else. Listeners
 /// that are wanted still go on undisturbed.
@@ -112,24 +196,13 @@ const HTTP_TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: c
 /// The address that cannot be listened on; the listeners there were go on.
 pub fn listen(server: &Arc<Server>, doors: &[Door]) -> Result<(), Unavailable> {
     let mut listeners = server.listeners.lock();
-    let mut added = Vec::new();
-    for door in doors {
-        let wanted = door.addresses(&server.settings);
-        let is_new = |address: &SocketAddr| listeners.iter().all(|old| (old.door, old.address) != (*door, *address));
-        let setting = door.setting().row().name;
-        let refused = |(address, error)| Unavailable { setting, address, error };
-        let bound = bind_each(&wanted, is_new, bind).map_err(refused)?;
-        added.extend(bound.into_iter().map(|(address, socket)| (*door, address, Arc::new(socket))));
-    }
+    let is_new = |door, address: &SocketAddr| listeners.iter().all(|old| (old.door, old.address) != (door, *address));
+    let reserved = reserve(&server.settings, doors, is_new)?;
+    open_beside(server, &mut listeners, reserved)?;
     let is_old =
         |old: &mut Listening| doors.contains(&old.door) && !old.door.addresses(&server.settings).contains(&old.address);
     for old in listeners.extract_if(.., is_old) {
         old.stop();
-    }
-    for (door, address, socket) in added {
-        tracing::info!(%address, "listening for {}", door.name());
-        let task = tokio::spawn(accept(Arc::clone(server), Arc::clone(&socket), door)).abort_handle();
-        listeners.push(Listening { door, address, socket, task });
     }
     Ok(())
 }
@@ -166,8 +239,8 @@ fn is_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
-/// Listens on one address: an IPv6 address takes no IPv4 with it.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Takes one address: an IPv6 address takes no IPv4 with it.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -175,6 +248,11 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Listens where a socket is bound. Belongs to the runtime it is called in.
+pub(crate) fn listen_on(socket: Socket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
@@ -268,6 +346,46 @@ mod tests {
         texts.iter().map(|text| text.parse().expect("an address")).collect()
     }
 
+    #[test]
+    fn what_an_address_is_refused_for_is_said_and_who_else_is_asked_for_only_where_somebody_is() {
+        let said = |setting, kind: io::ErrorKind| {
+            let address = "10.0.0.1:80".parse().expect("an address");
+            Unavailable { setting, address, error: kind.into() }.to_string()
+        };
+        for (setting, kind, expected) in [
+            (
+                "port",
+                io::ErrorKind::AddrInUse,
+                "the port is taken, is another server running there? --port names another",
+            ),
+            (
+                "http-port",
+                io::ErrorKind::AddrInUse,
+                "the port is taken, is another server running there? --http-port names another, 0 does without",
+            ),
+            (
+                "port",
+                io::ErrorKind::AddrNotAvailable,
+                "this machine does not have the address 10.0.0.1; --bind names others",
+            ),
+            (
+                "admin-port",
+                io::ErrorKind::AddrNotAvailable,
+                "this machine does not have the address 10.0.0.1; --admin-bind names others",
+            ),
+            ("port", io::ErrorKind::PermissionDenied, "this user may not listen on port 80; --port names another"),
+        ] {
+            assert_eq!(said(setting, kind), format!("cannot listen on 10.0.0.1:80: {expected}"));
+        }
+    }
+
+    #[test]
+    fn no_door_is_forgotten_where_ports_are_compared() {
+        let is_compared = |door: &Door| crate::config::PORTS.iter().any(|(port, _)| *port == door.setting());
+        assert!(Door::ALL.iter().all(is_compared));
+        assert_eq!(crate::config::PORTS.len(), Door::ALL.len() + 1, "and the admin port");
+    }
+
     /// A machine without IPv6.
     fn only_ipv4(address: SocketAddr) -> io::Result<SocketAddr> {
         if address.is_ipv4() { Ok(address) } else { Err(io::Error::from_raw_os_error(97)) }
@@ -288,10 +406,11 @@ mod tests {
 
     #[tokio::test]
     async fn both_families_listen_on_one_port_side_by_side() {
-        let first = bind("0.0.0.0:0".parse().expect("an address")).expect("a free port");
+        let listening = |address| bind(address).and_then(listen_on);
+        let first = listening("0.0.0.0:0".parse().expect("an address")).expect("a free port");
         let port = first.local_addr().expect("it is bound").port();
         let other = SocketAddr::new("::".parse().expect("an address"), port);
-        if let Err(error) = bind(other) {
+        if let Err(error) = listening(other) {
             assert!(is_missing(&error), "{error}");
         }
     }

@@ -1,7 +1,7 @@
 //! `larder serve`: opens the node, listens, serves, and stops cleanly.
 //!
 //! ```text
-//! admin port ─► open data directory ─► threads ─► listeners ─► … ─► SIGTERM or SHUTDOWN ─► connections closed ─► checkpoint ─► journal closed
+//! addresses taken, admin port ─► open data directory ─► threads ─► listeners ─► … ─► SIGTERM or SHUTDOWN ─► connections closed ─► checkpoint ─► journal closed
 //! ```
 //!
 //! Deliberately not here: what a connection does (`connection.rs`), what settings mean (`config`).
@@ -9,12 +9,13 @@
 use crate::admin;
 use crate::clients::ClientRegistry;
 use crate::config::{ClientClass, Loaded, LogLevel, MaxmemoryPolicy, OutputLimit, SettingId, Settings, SyncMode};
+use crate::data_dir;
 use crate::descriptors;
 use crate::exit::{self, Exit};
 use crate::feed::Bounds;
 use crate::host::ServerHost;
 use crate::http::hustcache::Seeds;
-use crate::listener::{self, Door, Listening, Unavailable};
+use crate::listener::{self, Door, Listening, Reserved, Unavailable};
 use crate::logging;
 use crate::metrics::{MetricsSource, Opening};
 use crate::statistics::Statistics;
@@ -25,7 +26,7 @@ use commands::Scripts;
 use commands::acl::Users;
 use commands::run::{Engine, Moment, Scratch};
 use commands::waiting;
-use env::{Disk, RealClock, RealDisk, RealEntropy};
+use env::{RealClock, RealEntropy};
 use keyspace::events::{Heard, Interests, Listener};
 use keyspace::stream::BlockLimits;
 use node::{MemoryLimit, MemoryPolicy, Node, OpenError, Options, Progress};
@@ -189,21 +190,18 @@ pub fn serve(loaded: Loaded) -> Exit {
         }
     };
     let opening = Arc::new(Opening::default());
-    let admin = runtime.block_on(async { listen_admin(&settings, &opening, &tls) });
+    // Before anything is created: who is mistaken in the port has not made a data directory.
+    let reserved = match runtime.block_on(async { take_addresses(&settings, &opening, &tls) }) {
+        Ok(reserved) => reserved,
+        Err(refused) => return address_refused(&refused, &settings),
+    };
     let node = match open_node(&settings, memory_limit(&settings)) {
         Ok(node) => Arc::new(node),
-        Err(error) => {
-            tracing::error!("{error}");
-            return exit_of(&error);
-        }
+        Err(error) => return directory_refused(&error, &settings),
     };
-    // Told only now: that another process has the directory says more than that it has the port, too.
-    if let Err(refused) = admin {
-        return address_refused(refused);
-    }
     let running = Arc::clone(&node).start();
     let Served { exit, checkpoint, scripts } =
-        runtime.block_on(serve_node(Arc::clone(&node), settings, users, tls, &opening));
+        runtime.block_on(serve_node(Arc::clone(&node), settings, users, tls, &opening, reserved));
     runtime.shutdown_timeout(DRAIN);
     if !have_ended(&scripts) {
         tracing::warn!(
@@ -239,8 +237,7 @@ fn have_ended(scripts: &Scripts) -> bool {
 /// Opens the data directory that `settings` name.
 pub(crate) fn open_node(settings: &Settings, memory: MemoryLimit) -> Result<Node, OpenError> {
     let data_dir = settings.data_dir();
-    let io = |source| OpenError::Io { op: "open", file: data_dir.display().to_string(), source };
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(&data_dir).map_err(io)?);
+    let disk = data_dir::create(&data_dir)?;
     let options = Options {
         partition_count: settings.partition_count(),
         segment_bytes: settings.segment_bytes(),
@@ -254,7 +251,7 @@ pub(crate) fn open_node(settings: &Settings, memory: MemoryLimit) -> Result<Node
     let told = Told { last: Mutex::new(started) };
     let node = Node::open(disk, Arc::new(RealClock::new()), &RealEntropy, options, &told)?;
     if let Some(torn) = &node.recovered.torn {
-        tracing::warn!(?torn, "the journal's unfinished end was cut off");
+        tracing::warn!("the journal's end was not written whole, as after a crash: {torn} were cut off");
     }
     let milliseconds = started.elapsed().as_millis() as u64;
     tracing::info!(dir = %data_dir.display(), replayed = node.recovered.records, milliseconds, "data directory open");
@@ -291,7 +288,9 @@ impl Progress for Told {
 pub fn exit_of(error: &OpenError) -> Exit {
     match error {
         OpenError::Lock(env::LockError::Held { .. }) => Exit::DataDirLocked,
-        OpenError::Lock(env::LockError::Io { .. }) | OpenError::Io { .. } => Exit::DataDirUnusable,
+        OpenError::Lock(env::LockError::Io { .. }) | OpenError::Io { .. } | OpenError::NoData { .. } => {
+            Exit::DataDirUnusable
+        }
         OpenError::Corrupt { .. } => Exit::DataCorrupt,
         OpenError::Format { .. } => Exit::DataDirVersion,
         OpenError::Journal(error) => exit_of_journal(error),
@@ -324,6 +323,7 @@ async fn serve_node(
     users: Users,
     tls: Arc<Tls>,
     opening: &Opening,
+    reserved: Vec<Reserved>,
 ) -> Served {
     let statistics = Arc::new(Statistics::new(&settings));
     let clients = Arc::new(ClientRegistry::new());
@@ -353,8 +353,9 @@ async fn serve_node(
     });
     follow_settings(&server);
     serve_what_ends(&server);
-    if let Err(refused) = listener::listen(&server, &Door::ALL) {
-        return Served { exit: address_refused(refused), checkpoint: true, scripts };
+    if let Err(refused) = listener::open(&server, reserved) {
+        tracing::error!("{refused}");
+        return Served { exit: Exit::AddressUnavailable, checkpoint: true, scripts };
     }
     tokio::spawn(listener::sweep(Arc::clone(&server)));
     tokio::spawn(Arc::clone(&server.tls).follow(Arc::clone(&server.settings)));
@@ -382,16 +383,34 @@ fn serve_what_ends(server: &Arc<Server>) {
     });
 }
 
-fn address_refused(Unavailable { setting, address, error }: Unavailable) -> Exit {
-    tracing::error!(%address, %error, "cannot listen; is another server running there? --{setting} names another port");
+fn directory_refused(error: &OpenError, settings: &Settings) -> Exit {
+    tracing::error!("{}", data_dir::told(error, &settings.data_dir()));
+    exit_of(error)
+}
+
+/// That another process has the directory says more than that it has the port, too.
+fn address_refused(refused: &Unavailable, settings: &Settings) -> Exit {
+    if let Some(held) = data_dir::holder(&settings.data_dir()) {
+        return directory_refused(&OpenError::Lock(held), settings);
+    }
+    tracing::error!("{refused}");
     Exit::AddressUnavailable
+}
+
+/// Takes every address that is to be listened on, and listens on the admin port.
+fn take_addresses(settings: &Settings, opening: &Arc<Opening>, tls: &Arc<Tls>) -> Result<Vec<Reserved>, Unavailable> {
+    let reserved = listener::reserve(settings, &Door::ALL, |_, _| true)?;
+    listen_admin(settings, opening, tls)?;
+    Ok(reserved)
 }
 
 /// Serves the admin port, from before the directory is opened: who watches the process sees that it lives.
 fn listen_admin(settings: &Settings, opening: &Arc<Opening>, tls: &Arc<Tls>) -> Result<(), Unavailable> {
     if settings.admin_port() != 0 {
         let refused = |(address, error)| Unavailable { setting: "admin-port", address, error };
-        for listener in admin::bind(&settings.admin_addresses(), settings.admin_port()).map_err(refused)? {
+        let bound = admin::bind(&settings.admin_addresses(), settings.admin_port()).map_err(refused)?;
+        for (address, listener) in bound {
+            tracing::info!(%address, "listening for metrics and health");
             let tls = settings.admin_tls().then(|| Arc::clone(tls));
             tokio::spawn(admin::serve(listener, Arc::clone(opening) as Arc<dyn MetricsSource>, tls));
         }
@@ -455,8 +474,15 @@ fn follow_doors(server: &Arc<Server>) {
         let weak = Arc::downgrade(server);
         server.settings.on_change(id, move |_| weak.upgrade().map_or(Ok(()), |server| act(&server)));
     }
+    /// Clients are told in Redis's words, the log in ours.
+    fn listen(server: &Arc<Server>, doors: &[Door], refusal: &str) -> Result<(), String> {
+        listener::listen(server, doors).map_err(|refused| {
+            tracing::warn!("{refused}");
+            refusal.to_owned()
+        })
+    }
     fn open(server: &Arc<Server>, door: Door) -> Result<(), String> {
-        listener::listen(server, &[door]).map_err(|_| "Unable to listen on this port".to_owned())
+        listen(server, &[door], "Unable to listen on this port")
     }
     fn load_tls(server: &Arc<Server>) -> Result<(), String> {
         server.tls.load(&server.settings).map_err(|error| {
@@ -472,7 +498,7 @@ fn follow_doors(server: &Arc<Server>) {
         open(server, Door::Tls)
     });
     follow(server, SettingId::of("bind"), |server| {
-        listener::listen(server, &Door::ALL).map_err(|_| "Failed to bind to specified addresses.".to_owned())
+        listen(server, &Door::ALL, "Failed to bind to specified addresses.")
     });
     let asked = [SettingId::of("tls-auth-clients"), SettingId::of("tls-protocols")];
     for id in tls::FILES.into_iter().chain(asked) {

@@ -14,6 +14,7 @@ pub const CLIENT_PROGRAMS: &[&str] = &["python3", "redis-cli", "redis-benchmark"
 /// What CI runs, shortest first: each fits in well under a minute or two of two cores.
 pub const CI_RUNS: &[(&str, &[&str])] = &[
     ("clients.py", &[]),
+    ("stumbles.py", &[]),
     ("http_doors.py", &[]),
     ("hostile.py", &[]),
     ("tls.py", &[]),

@@ -21,7 +21,7 @@ use env::Clock;
 use keyspace::figures::Figures;
 use sim::SimClock;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// See the module's text.
@@ -34,6 +34,8 @@ pub struct TestHost {
     scripts: Arc<Scripts>,
     users: Users,
     users_file: Mutex<Vec<u8>>,
+    /// When a checkpoint was last asked for. It is written until the clock moves.
+    checkpoint_asked: AtomicI64,
 }
 
 impl TestHost {
@@ -50,6 +52,7 @@ impl TestHost {
             scripts: Arc::default(),
             users: Users::new(b""),
             users_file: Mutex::default(),
+            checkpoint_asked: AtomicI64::new(i64::MIN),
         }
     }
 }
@@ -144,8 +147,11 @@ impl Host for TestHost {
     }
 
     fn request_checkpoint(&self) -> bool {
-        true
+        let now = self.clock.wall_ms().0;
+        self.checkpoint_asked.swap(now, Ordering::Relaxed) != now
     }
+
+    fn schedule_checkpoint(&self) {}
 
     fn last_checkpoint(&self) -> TimeMs {
         TimeMs(0)

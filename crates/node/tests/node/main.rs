@@ -2,6 +2,7 @@
 //!
 //! | file         | the fact                                                                            |
 //! |--------------|-------------------------------------------------------------------------------------|
+//! | [`asked`]    | a checkpoint asked for while one is written does not follow it, unless scheduled     |
 //! | [`rig`]      | a node without threads on a simulated disk, run by hand                              |
 //! | [`space`]    | a full device is answered in words, and heals                                        |
 //! | [`steps`]    | random sequences of commands and of what the node's threads do between them          |
@@ -18,6 +19,7 @@
 //!
 //! Deliberately one test program: linking it is dearer than running it.
 
+mod asked;
 mod crash;
 mod damage;
 mod fatal;

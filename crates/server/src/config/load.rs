@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::kind::Spelling;
-use super::settings::{Entry, Settings, Source, exposed_address};
+use super::print::MASK;
+use super::settings::{Entry, Settings, Source, exposed_address, port_given_twice};
 use super::{SettingId, nearest_name};
 
 /// What all variables of ours start with.
@@ -88,6 +89,13 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// Two settings name the same port of the same address.
+    PortTwice {
+        /// The port.
+        port: i64,
+        /// The settings, with where each value comes from.
+        settings: [(&'static str, Source); 2],
+    },
     /// Other machines would reach the data without a password.
     Exposed {
         /// The first such address.
@@ -105,6 +113,10 @@ impl fmt::Display for ConfigError {
                 nearest.map_or(Ok(()), |name| write!(f, "; did you mean `{name}`?"))
             }
             ConfigError::ValueRefused { name, source, reason } => write!(f, "`{name}` ({source}): {reason}"),
+            ConfigError::PortTwice { port, settings: [(one, one_source), (other, other_source)] } => write!(
+                f,
+                "`{one}` ({one_source}) and `{other}` ({other_source}) are both {port}; give one of them another port"
+            ),
             ConfigError::Exposed { address } => write!(
                 f,
                 "refusing to serve {address} without a password: other machines can reach it; \
@@ -122,6 +134,7 @@ impl std::error::Error for ConfigError {
             ConfigError::FileSyntax { .. }
             | ConfigError::KeyUnknown { .. }
             | ConfigError::ValueRefused { .. }
+            | ConfigError::PortTwice { .. }
             | ConfigError::Exposed { .. } => None,
         }
     }
@@ -175,6 +188,10 @@ struct Draft {
 impl Draft {
     fn take(&mut self, id: SettingId, text: &str, source: Source) -> Result<(), ConfigError> {
         let row = id.row();
+        if row.is_secret() && text == MASK {
+            let reason = format!("`{MASK}` is what `larder config` shows for it; write what it is, or leave it out");
+            return Err(ConfigError::ValueRefused { name: row.name, source, reason });
+        }
         let current = &self.entries[id.index()].value.text;
         match row.kind.parse(text, current, Spelling::Larder) {
             Ok(value) if row.is_fixed() && value != self.entries[id.index()].value => {
@@ -228,6 +245,10 @@ impl Draft {
         let allowed = names_users || text("allow-unprotected") == "yes";
         if let Some(address) = exposed_address(text("bind"), text("requirepass"), allowed) {
             return Err(ConfigError::Exposed { address });
+        }
+        if let Some((port, ids)) = port_given_twice(&self.entries) {
+            let settings = ids.map(|id| (id.row().name, self.entries[id.index()].source.clone()));
+            return Err(ConfigError::PortTwice { port, settings });
         }
         Ok(Loaded { settings: Settings::new(self.entries, file), warnings: self.warnings })
     }
@@ -355,6 +376,33 @@ pub(super) mod tests {
         }
         assert!(refusal("port = 1\nport = 2").starts_with("larder.toml:2: "));
         assert!(refusal("port = ").starts_with("larder.toml:1: "));
+    }
+
+    #[test]
+    fn a_port_that_two_doors_would_share_is_refused_with_both_names() {
+        let cases = [
+            (
+                "port = 8080",
+                "`port` (larder.toml:1) and `http-port` (default) are both 8080; give one of them another port",
+            ),
+            (
+                "admin-port = 6379",
+                "`port` (default) and `admin-port` (larder.toml:1) are both 6379; give one of them another port",
+            ),
+            (
+                "port = 7\nadmin-port = 7\nbind = \"127.0.0.1 ::1\"\nadmin-bind = \"::1\"",
+                "`port` (larder.toml:1) and `admin-port` (larder.toml:2) are both 7; give one of them another port",
+            ),
+            (
+                "hustdb-port = 7\nadmin-port = 7\nadmin-bind = \"*\"",
+                "`hustdb-port` (larder.toml:1) and `admin-port` (larder.toml:2) are both 7; give one of them another port",
+            ),
+            ("port = 7\nadmin-port = 7\nadmin-bind = \"::1\"", ""),
+            ("port = 0\nhttp-port = 0\nadmin-port = 0", ""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(refusal(text), expected);
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use load::{ConfigError, ConfigFile, FILE_VARIABLE, Inputs, Loaded, load};
 pub use print::{effective_toml, reference_markdown, values_of};
 pub use readers::{ClientClass, LogFormat, LogLevel, MaxmemoryPolicy, OutputLimit, SyncMode, TlsAuthClients};
 pub use rewrite::{RewriteError, replace_file};
-pub use settings::{ChangedSetting, Entry, SetError, Settings, Source};
+pub use settings::{ChangedSetting, Entry, PORTS, SetError, Settings, Source};
 
 /// One row: all that is known about a setting. Its flag, variable and TOML key are computed from `name`.
 #[derive(Debug)]

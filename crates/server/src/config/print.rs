@@ -13,11 +13,10 @@ use crate::size::format_bytes;
 
 /// Column at which `larder config` starts to say where a value comes from.
 const SOURCE_COLUMN: usize = 48;
-/// What stands for a secret.
-const MASK: &str = "\"********\"";
+/// What stands for a secret that is set. As a value it is refused: who copies it would have a password that anybody knows.
+pub(super) const MASK: &str = "(set, not shown)";
 
-/// The effective settings as a configuration file, each line with its origin. Secrets are masked and so commented
-/// out. Parameters without effect appear only when somebody set them.
+/// The effective settings as a configuration file, each line with its origin. Secrets are masked. Parameters without effect appear only when somebody set them.
 pub fn effective_toml(settings: &Settings) -> String {
     let mut text = String::new();
     for group in Group::ALL {
@@ -35,7 +34,7 @@ pub fn effective_toml(settings: &Settings) -> String {
 fn effective_line(settings: &Settings, id: SettingId) -> String {
     let entry = settings.entry(id);
     let line = if id.row().is_secret() && !entry.value.text.is_empty() {
-        format!("# {} = {MASK}", id.row().name)
+        format!("{} = \"{MASK}\"", id.row().name)
     } else {
         toml_line(id, &entry.value).trim_end().to_owned()
     };
@@ -164,8 +163,17 @@ mod tests {
     fn a_password_is_never_printed() {
         let text = effective_toml(&with_flags(&[("requirepass", "hush")]));
         assert!(!text.contains("hush"));
-        assert!(text.contains("# requirepass = \"********\""));
+        assert!(text.contains("\nrequirepass = \"(set, not shown)\"                 # flag\n"), "{text}");
         assert!(effective_toml(&defaults()).contains("\nrequirepass = \"\""));
+    }
+
+    #[test]
+    fn what_stands_for_a_password_is_refused_as_one() {
+        let text = effective_toml(&with_flags(&[("requirepass", "hush")]));
+        let file = Some(ConfigFile { path: "larder.toml".into(), text });
+        let refused = load(Inputs { file, ..Inputs::default() }).err().expect("the password is not in the file");
+        let wanted = "`requirepass` (larder.toml:";
+        assert!(refused.to_string().starts_with(wanted) && refused.to_string().contains(MASK), "{refused}");
     }
 
     #[test]

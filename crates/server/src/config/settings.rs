@@ -356,6 +356,36 @@ pub(super) fn exposed_address(bind: &str, password: &str, allowed: bool) -> Opti
     special::bind_addresses(bind).into_iter().find(|address| !address.is_loopback())
 }
 
+/// The settings of every port that is listened on, each with that of its addresses.
+pub const PORTS: [(SettingId, SettingId); 6] = [
+    (SettingId::of("port"), BIND),
+    (SettingId::of("tls-port"), BIND),
+    (SettingId::of("http-port"), BIND),
+    (SettingId::of("hustdb-port"), BIND),
+    (SettingId::of("json-port"), BIND),
+    (SettingId::of("admin-port"), SettingId::of("admin-bind")),
+];
+
+/// A port that two settings name for the same address, and the two.
+pub(super) fn port_given_twice(entries: &[Entry]) -> Option<(i64, [SettingId; 2])> {
+    let number = |port: SettingId| entries[port.index()].value.number;
+    let addresses = |bind: SettingId| special::bind_addresses(&entries[bind.index()].value.text);
+    let meet = |one: &IpAddr, other: &IpAddr| {
+        let is_all = one.is_unspecified() || other.is_unspecified();
+        one == other || (is_all && one.is_ipv4() == other.is_ipv4())
+    };
+    let clash = |one: (SettingId, SettingId), other: (SettingId, SettingId)| {
+        number(one.0) == number(other.0)
+            && addresses(one.1).iter().any(|address| addresses(other.1).iter().any(|second| meet(address, second)))
+    };
+    for (at, one) in PORTS.iter().enumerate().filter(|(_, (port, _))| number(*port) != 0) {
+        if let Some(other) = PORTS[at + 1..].iter().find(|other| clash(*one, **other)) {
+            return Some((number(one.0), [one.0, other.0]));
+        }
+    }
+    None
+}
+
 /// Rows that the rules above are about.
 pub(super) const BIND: SettingId = SettingId::of("bind");
 pub(super) const REQUIREPASS: SettingId = SettingId::of("requirepass");

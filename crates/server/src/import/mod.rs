@@ -21,6 +21,7 @@ mod walk;
 
 use crate::cli::{ImportRequest, Target};
 use crate::config::Loaded;
+use crate::data_dir;
 use crate::exit::Exit;
 use crate::serve::{exit_of, memory_limit, open_node};
 use load::Loader;
@@ -46,7 +47,12 @@ enum Failure {
     /// The request and what was found do not go together; says what would.
     Refused(String),
     /// The data directory cannot be opened.
-    Open(OpenError),
+    Open {
+        /// Which.
+        data_dir: std::path::PathBuf,
+        /// Why not.
+        error: OpenError,
+    },
     /// The data directory's device is full.
     NoSpace,
     /// The data directory cannot be written or read back.
@@ -58,7 +64,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Source { path, what } => write!(f, "{} {what}", path.display()),
             Failure::Refused(why) | Failure::Target(why) => f.write_str(why),
-            Failure::Open(error) => error.fmt(f),
+            Failure::Open { data_dir, error } => f.write_str(&data_dir::told(error, data_dir)),
             Failure::NoSpace => f.write_str("the data directory's device is full"),
         }
     }
@@ -69,7 +75,7 @@ impl Failure {
         match self {
             Failure::Source { .. } => Exit::Failed,
             Failure::Refused(_) => Exit::Usage,
-            Failure::Open(error) => exit_of(error),
+            Failure::Open { error, .. } => exit_of(error),
             Failure::NoSpace | Failure::Target(_) => Exit::DataDirUnusable,
         }
     }
@@ -109,7 +115,8 @@ fn run(request: &ImportRequest, loaded: Loaded) -> Result<Summary, Failure> {
     let settings = Arc::new(loaded.settings);
     // Who moves in wants everything, whatever is evicted later on.
     let limit = MemoryLimit { policy: MemoryPolicy::Spill, ..memory_limit(&settings) };
-    let node = Arc::new(open_node(&settings, limit).map_err(Failure::Open)?);
+    let refused = |error| Failure::Open { data_dir: settings.data_dir(), error };
+    let node = Arc::new(open_node(&settings, limit).map_err(refused)?);
     if request.target == Target::Empty && 0 < summary::key_count(&node) {
         return Err(Failure::Refused(format!(
             "{} holds keys already: --merge adds to them, --replace removes them first",

@@ -15,6 +15,8 @@ use wire::args::Ranges;
 const MANIFEST_SUFFIX: &str = ".manifest";
 /// Bytes of a manifest: it has a line per file.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+/// Names of what could be imported that are shown where something else was given.
+const SOURCES_SHOWN: usize = 3;
 
 /// One file of the source, in the order in which they are read.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,14 +55,32 @@ fn part(path: PathBuf, is_last: bool) -> Result<Part, Failure> {
 fn manifest_in(dir: &Path) -> Result<PathBuf, Failure> {
     let failure = |what: &str| Failure::Source { path: dir.to_owned(), what: what.to_owned() };
     let names = std::fs::read_dir(dir).map_err(|error| failure(&format!("cannot be listed: {error}")))?;
-    let paths = names.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut manifests = paths.filter(|path| path.to_string_lossy().ends_with(MANIFEST_SUFFIX));
+    let mut paths: Vec<PathBuf> = names.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    let mut manifests = paths.iter().filter(|path| path.to_string_lossy().ends_with(MANIFEST_SUFFIX));
     match (manifests.next(), manifests.next()) {
-        (Some(one), None) => Ok(one),
-        (None, _) => Err(failure(
-            "has no manifest of an append-only file in it; give its appendonlydir, or an RDB or append-only file",
-        )),
+        (Some(one), None) => Ok(one.clone()),
+        (None, _) => Err(failure(&without_manifest(&paths))),
         (Some(_), Some(_)) => Err(failure("has several manifests in it; give one of them")),
+    }
+}
+
+/// What to say of a directory that holds `paths` and none of an append-only file.
+fn without_manifest(paths: &[PathBuf]) -> String {
+    if paths.iter().any(|path| path.ends_with(node::manifest::MANIFEST_PATH)) {
+        return "is a data directory of Larder; serve it with --data-dir".to_owned();
+    }
+    let is_source = |path: &&PathBuf| match path.extension() {
+        Some(extension) => path.is_file() && (extension == "rdb" || extension == "aof"),
+        None => path.ends_with("appendonlydir"),
+    };
+    let sources = paths.iter().filter(is_source).take(SOURCES_SHOWN);
+    let sources: Vec<String> = sources.map(|path| path.display().to_string()).collect();
+    match sources.as_slice() {
+        [] => "holds nothing to import: neither the manifest of an append-only file, as an appendonlydir does, nor an \
+               RDB file (dump.rdb)"
+            .to_owned(),
+        sources => format!("is not itself something to import; give {}", sources.join(" or ")),
     }
 }
 

@@ -11,6 +11,9 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use wire::args::Args;
 
+/// Bytes of a file's beginning that are looked at, and shown where they are not what they must be.
+const HEAD_BYTES: u64 = 16;
+
 /// Who is shown what the source holds, in its order.
 pub(super) trait Visitor {
     /// A file begins: its commands begin in database 0, outside of MULTI.
@@ -47,12 +50,15 @@ pub(super) fn walk(parts: &[Part], progress: &Progress, visitor: &mut dyn Visito
 fn file(part: &Part, progress: &Progress, visitor: &mut dyn Visitor) -> Result<(), Failure> {
     let unreadable = |error: std::io::Error| failure(part, format!("cannot be read: {error}"));
     let mut file = File::open(&part.path).map_err(unreadable)?;
-    let mut magic = Vec::new();
-    (&mut file).take(6).read_to_end(&mut magic).map_err(unreadable)?;
+    let mut head = Vec::new();
+    (&mut file).take(HEAD_BYTES).read_to_end(&mut head).map_err(unreadable)?;
     file.rewind().map_err(unreadable)?;
     let file = Counted::new(file, progress);
     visitor.file();
-    if !magic.starts_with(b"REDIS") && magic != b"VALKEY" {
+    if !head.starts_with(b"REDIS") && !head.starts_with(b"VALKEY") {
+        if let Some(what) = neither(&head) {
+            return Err(failure(part, what));
+        }
         return commands(part, CommandsReader::new(Vec::new(), file, 0), visitor);
     }
     let mut reader = FileReader::open(file).map_err(|error| failure(part, error.to_string()))?;
@@ -63,6 +69,21 @@ fn file(part: &Part, progress: &Progress, visitor: &mut dyn Visitor) -> Result<(
     let offset_bytes = reader.position_bytes();
     let (ahead, rest) = reader.into_rest();
     commands(part, CommandsReader::new(ahead, rest, offset_bytes), visitor)
+}
+
+/// What to say of a file that begins like this, if it is neither an RDB file nor made of commands.
+fn neither(head: &[u8]) -> Option<String> {
+    let found = match head {
+        // A comment may precede commands, and before anything was written there are none.
+        [] | [b'*' | b'#', ..] => return None,
+        [0x1f, 0x8b, ..] => "it was compressed by gzip, decompress it first".to_owned(),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "it was compressed by zstd, decompress it first".to_owned(),
+        _ => format!("it begins with \"{}\"", head.escape_ascii()),
+    };
+    Some(format!(
+        "is neither an RDB file (dump.rdb), which begins with REDIS or VALKEY, nor an append-only file, which begins \
+         with *: {found}"
+    ))
 }
 
 fn failure(part: &Part, what: String) -> Failure {
