@@ -477,6 +477,27 @@ mod tests {
     }
 
     #[test]
+    fn large_strings_are_kept_apart_where_that_is_wanted() {
+        let bytes = SharedBytes::from(b"large".to_vec());
+        let (mut out, mut apart) = (Vec::new(), Apart::default());
+        Reply::new(&mut out, Protocol::Resp2).bulk_shared(&bytes);
+        Reply::with_apart(&mut out, Protocol::Resp2, &mut apart).bulk_shared(&bytes);
+        assert_eq!((&out[..], apart.bytes()), (&b"$5\r\nlarge\r\n$5\r\nlarge\r\n"[..], 0));
+        apart.want(true);
+        out.clear();
+        let mut reply = Reply::with_apart(&mut out, Protocol::Resp2, &mut apart);
+        reply.array(2);
+        reply.bulk_shared(&bytes);
+        let mark = reply.mark();
+        reply.bulk_shared(&bytes);
+        reply.rewind(mark);
+        reply.ok();
+        assert_eq!((&out[..], apart.bytes()), (&b"*2\r\n$5\r\n\r\n+OK\r\n"[..], 5));
+        assert_eq!(apart.take(), [(8, bytes)]);
+        assert_eq!((apart.bytes(), apart.take().len()), (0, 0));
+    }
+
+    #[test]
     fn text_cannot_end_its_line_early() {
         assert_both(|reply| reply.error("\r\nERR a\r\n+OK\n"), "-ERR a  +OK\r\n", "-ERR a  +OK\r\n");
         assert_both(|reply| reply.error("\r\n"), "-\r\n", "-\r\n");
