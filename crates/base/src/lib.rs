@@ -9,8 +9,10 @@ pub mod decimal;
 pub mod glob;
 pub mod ids;
 pub mod number;
+pub mod shared;
 pub mod slot;
 
 pub use codec::{Reader, Truncated};
 pub use ids::{DB_COUNT, DbId, PartitionId, TimeMs, Version};
+pub use shared::SharedBytes;
 pub use slot::{SLOT_COUNT, slot_of};

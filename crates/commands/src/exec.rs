@@ -112,7 +112,7 @@ fn exec<'e>(
     }
     let ids = locks(engine.keyspace, &transaction);
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
-    let Scratch { effects, garbage, lookups, ready } = scratch;
+    let Scratch { effects, garbage, lookups, ready, .. } = scratch;
     let Some(mut tx) = Tx::begin_or_give_up(engine.keyspace, engine.journal, &ids, begin, effects) else {
         let error = discarded(&busy(engine));
         Reply::new(out, session.protocol).error(error.reply());

@@ -282,7 +282,7 @@ fn walk_pair(partition: &Partition, db: u8, entry: &EntryRef<'_>, page: &mut Pag
     let value = match entry.stored() {
         _ if !page.has_values || 0 < page.skip => None,
         Stored::Inline(bytes) => Some(bytes.to_vec()),
-        Stored::Boxed(Value::Bytes(bytes)) => Some(bytes.clone()),
+        Stored::Boxed(Value::Bytes(bytes)) => Some(bytes.to_vec()),
         Stored::Int(number) => Some(format_i64(number).as_bytes().to_vec()),
         Stored::Spilled => {
             page.wanted.push(partition.wanted(db, entry));

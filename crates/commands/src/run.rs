@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 use std::fmt::Display;
 use std::sync::Arc;
 use wire::args::Args;
-use wire::reply::Reply;
+use wire::reply::{Apart, Reply};
 
 /// Why writes are refused while the journal's device is full.
 pub const NO_SPACE: &str = "MISCONF Larder's journal has no space left on its device: commands that may write are refused until there is, reads and deletes go on.";
@@ -74,6 +74,10 @@ pub struct Scratch {
     pub lookups: Lookups,
     /// Keys that changed while somebody waited for them, for the connection to serve their queues.
     pub ready: Vec<Ready>,
+    /// Large strings that belong into replies, for who wants them apart.
+    pub apart: Apart,
+    /// What the arguments of large commands lie in, for who can lend it: the keys they are put at share it.
+    pub source: Option<Arc<Vec<u8>>>,
 }
 
 /// How a command went.
@@ -202,9 +206,8 @@ pub fn run<'e>(
         Reply::new(out, protocol).error(error.reply());
         return Ran::refused();
     }
-    if LARGE_ARGS_BYTES < args.source_bytes()
-        && let Err(error) = ensure_room(engine.journal, spec, &args)
-    {
+    let is_large = LARGE_ARGS_BYTES < args.source_bytes();
+    if is_large && let Err(error) = ensure_room(engine.journal, spec, &args) {
         Reply::new(out, protocol).error(error.reply());
         return Ran::refused();
     }
@@ -218,7 +221,7 @@ pub fn run<'e>(
         None => SmallVec::new(),
     };
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
-    let Scratch { effects, garbage, lookups, ready } = scratch;
+    let Scratch { effects, garbage, lookups, ready, apart, source } = scratch;
     let Some(mut tx) = Tx::begin_or_give_up(engine.keyspace, engine.journal, &ids, begin, effects) else {
         Reply::new(out, protocol).error(busy(engine).reply());
         return Ran::refused();
@@ -232,7 +235,10 @@ pub fn run<'e>(
         let flow = Flow::Await(Await::Keys(Arc::clone(waiter)));
         return Ran::Done { flow, revealed: tx.commit(garbage).revealed, wrote: false, refused: false };
     }
-    let reply = Reply::new(out, protocol);
+    if is_large && let Some(source) = source {
+        tx.lend(source);
+    }
+    let reply = Reply::with_apart(out, protocol, apart);
     let start = reply.mark();
     let Engine { host, observer, .. } = engine;
     let mut call =

@@ -2,16 +2,17 @@
 
 use crate::call::{Call, Flow};
 use crate::error::Error;
-use keyspace::{Stop, Str, Tx};
+use keyspace::{Shown, Stop, Str, Tx};
 use wire::reply::Reply;
 
 /// Writes a string, or null for none.
 #[inline]
-pub(crate) fn put(reply: &mut Reply<'_>, string: Option<Str<'_>>) {
+pub(crate) fn put(reply: &mut Reply<'_>, string: Option<Shown<'_>>) {
     match string {
         None => reply.null(),
-        Some(Str::Bytes(bytes)) => reply.bulk(bytes),
-        Some(Str::Int(number)) => reply.bulk_integer(number),
+        Some(Shown::Str(Str::Bytes(bytes))) => reply.bulk(bytes),
+        Some(Shown::Str(Str::Int(number))) => reply.bulk_integer(number),
+        Some(Shown::Shared(bytes)) => reply.bulk_shared(bytes),
     }
 }
 
@@ -49,7 +50,7 @@ pub(crate) fn clamp_ordered(start: i64, end: i64, total: usize) -> Option<(usize
 
 /// GET key
 pub(crate) fn get(call: &mut Call<'_>) -> Result<Flow, Error> {
-    put(&mut call.reply, call.tx.string(call.args.at(1))?);
+    put(&mut call.reply, call.tx.string_to_show(call.args.at(1))?);
     Ok(Flow::Done)
 }
 
@@ -61,7 +62,7 @@ pub(crate) fn getver(call: &mut Call<'_>) -> Result<Flow, Error> {
         return Ok(Flow::Done);
     };
     let version = call.tx.entry(found).version();
-    let string = call.tx.string(key)?;
+    let string = call.tx.string_to_show(key)?;
     call.reply.array(2);
     put(&mut call.reply, string);
     call.reply.integer(version.0 as i64);
@@ -72,11 +73,14 @@ pub(crate) fn getver(call: &mut Call<'_>) -> Result<Flow, Error> {
 pub(crate) fn mget(call: &mut Call<'_>) -> Result<Flow, Error> {
     let Call { args, reply, tx, .. } = call;
     reply.array(args.count() - 1);
-    each(tx, args.skip(1).iter(), |string| {
-        put(reply, string.unwrap_or(None)); // Another type is null here, not an error.
-        Ok(())
-    })?;
-    Ok(Flow::Done)
+    let mut is_missing = false;
+    for key in args.skip(1).iter() {
+        match tx.string_to_show(key) {
+            Err(Stop::Spilled) => is_missing = true,
+            seen => put(reply, seen.unwrap_or(None)), // Another type is null here, not an error.
+        }
+    }
+    if is_missing { Err(Error::Spilled) } else { Ok(Flow::Done) }
 }
 
 /// GETRANGE key start end

@@ -48,7 +48,7 @@ pub(crate) fn set(call: &mut Call<'_>) -> Result<Flow, Error> {
 /// Replies with the string at `key`, as a command that only reads does: it is news when there is none.
 fn reply_with(call: &mut Call<'_>, key: &[u8]) -> Result<(), Error> {
     call.tx.hear_misses(true);
-    read::put(&mut call.reply, call.tx.string(key)?);
+    read::put(&mut call.reply, call.tx.string_to_show(key)?);
     call.tx.hear_misses(false);
     Ok(())
 }

@@ -376,7 +376,12 @@ fn rerun(engine: Engine<'_>, waiter: &Arc<Waiter>, moment: &Moment, scratch: &mu
     let resolved = resolve(&args).expect("it was resolved before");
     let mut session = Session { waiter: Some(Arc::clone(waiter)), ..waiter.session.clone() };
     let mut reply = Vec::new();
-    match run(engine, resolved, &mut session, args, moment, &mut reply, scratch) {
+    // The reply goes to another connection, whole.
+    let wants_apart = scratch.apart.is_wanted();
+    scratch.apart.want(false);
+    let ran = run(engine, resolved, &mut session, args, moment, &mut reply, scratch);
+    scratch.apart.want(wants_apart);
+    match ran {
         Ran::Spilled(wanted) => Rerun::Spilled(wanted),
         Ran::Done { flow: Flow::Await(_), .. } => Rerun::Nothing,
         Ran::Queued => unreachable!("who waits is in no transaction"),

@@ -181,7 +181,7 @@ impl Journal {
         let bytes = record_bytes(body.len() as u32);
         let prepared = PreparedHead::new(head, body, self.durable());
         if RECORD_BUFFERED_BYTES_MAX < bytes {
-            return self.append_direct(prepared, head.kind, body, reserve);
+            return self.append_direct(prepared, head.kind, [body, &[]], reserve);
         }
         loop {
             self.refuse_when_stopped()?;
@@ -202,6 +202,21 @@ impl Journal {
                 made => made?,
             }
         }
+    }
+
+    /// As [`Journal::append`] of a record whose body is `front` and then `back`, which may lie where it is also kept: a
+    /// large record is not put together in memory.
+    pub fn append_parts(&self, head: &RecordHead, body: [&[u8]; 2], reserve: Reserve) -> Result<Appended, Error> {
+        assert!(head.kind.is_content(), "marks and seals are the journal's own");
+        let body_bytes = body[0].len() + body[1].len();
+        if (BODY_BYTES_MAX as usize) < body_bytes {
+            return Err(Error::RecordTooLarge { body_bytes: body_bytes as u64 });
+        }
+        if record_bytes(body_bytes as u32) <= RECORD_BUFFERED_BYTES_MAX {
+            return self.append(head, &body.concat(), reserve);
+        }
+        let prepared = PreparedHead::of_parts(head, body, self.durable());
+        self.append_direct(prepared, head.kind, body, reserve)
     }
 
     /// Has room for an ordinary record of about `bytes` in all, if the device has. Another may take it before it is
@@ -382,10 +397,10 @@ impl Journal {
         &self,
         prepared: PreparedHead,
         kind: RecordKind,
-        body: &[u8],
+        body: [&[u8]; 2],
         reserve: Reserve,
     ) -> Result<Appended, Error> {
-        let bytes = record_bytes(body.len() as u32);
+        let bytes = record_bytes((body[0].len() + body[1].len()) as u32);
         loop {
             self.refuse_when_stopped()?;
             let mut writer = self.writer.lock();
@@ -400,7 +415,7 @@ impl Journal {
                     drop(writer);
                     match self.make_room(place, bytes, kind, reserve) {
                         Err(Error::Full) if reserve == Reserve::Applied => {
-                            if let Some(start) = self.append_beyond(prepared, kind, body) {
+                            if let Some(start) = self.append_beyond(prepared, kind, &body.concat()) {
                                 return Ok(Appended { start, end: start.after(bytes) });
                             }
                         }

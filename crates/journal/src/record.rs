@@ -26,7 +26,7 @@
 //! Deliberately not here: what the body says, and what damage means (only recovery knows whether the record
 //! was the last).
 
-use base::checksum::crc32c;
+use base::checksum::{crc32c, crc32c_of};
 use base::{PartitionId, TimeMs, Version};
 
 use crate::position::{ALIGN_BYTES, Position};
@@ -170,11 +170,21 @@ impl PreparedHead {
     /// Does all checksumming, so that placing it under a lock costs next to nothing.
     #[inline]
     pub(crate) fn new(head: &RecordHead, body: &[u8], frontier: Position) -> PreparedHead {
-        assert!(body.len() <= BODY_BYTES_MAX as usize, "callers refuse longer bodies");
-        let mut bytes = [0; HEAD_BYTES as usize];
         let body_crc = if body.is_empty() { 0 } else { crc32c(body) };
+        PreparedHead::with_crc(head, body.len(), body_crc, frontier)
+    }
+
+    /// As [`PreparedHead::new`] of a body in two parts.
+    pub(crate) fn of_parts(head: &RecordHead, body: [&[u8]; 2], frontier: Position) -> PreparedHead {
+        PreparedHead::with_crc(head, body[0].len() + body[1].len(), crc32c_of(&body), frontier)
+    }
+
+    #[inline]
+    fn with_crc(head: &RecordHead, body_bytes: usize, body_crc: u32, frontier: Position) -> PreparedHead {
+        assert!(body_bytes <= BODY_BYTES_MAX as usize, "callers refuse longer bodies");
+        let mut bytes = [0; HEAD_BYTES as usize];
         bytes[4..8].copy_from_slice(&body_crc.to_le_bytes());
-        bytes[8..12].copy_from_slice(&(body.len() as u32).to_le_bytes());
+        bytes[8..12].copy_from_slice(&(body_bytes as u32).to_le_bytes());
         bytes[KIND_AT] = head.kind as u8;
         bytes[14..16].copy_from_slice(&head.partition.0.to_le_bytes());
         bytes[16..24].copy_from_slice(&head.version.0.to_le_bytes());

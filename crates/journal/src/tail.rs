@@ -223,13 +223,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes one record past the buffer. What could not be written for want of space is in flight afterwards.
-    pub(crate) fn write_direct(&mut self, at: Position, head: &[u8], body: &[u8]) -> std::io::Result<()> {
+    /// Writes one record past the buffer, its body in two parts. What could not be written for want of space is in flight
+    /// afterwards.
+    pub(crate) fn write_direct(&mut self, at: Position, head: &[u8], body: [&[u8]; 2]) -> std::io::Result<()> {
         assert!(self.bytes.is_empty(), "what precedes a record is written before it");
         assert!(self.segment.id == at.segment, "the writer follows the active segment");
         let padding = [0; 8];
-        let padding = &padding[..body.len().next_multiple_of(8) - body.len()];
-        let parts = [head, body, padding];
+        let body_bytes = body[0].len() + body[1].len();
+        let padding = &padding[..body_bytes.next_multiple_of(8) - body_bytes];
+        let parts = [head, body[0], body[1], padding];
         let mut offset = u64::from(at.offset);
         for part in parts {
             if let Err(error) = self.segment.file.write_at(offset, part) {
@@ -239,7 +241,7 @@ impl Writer {
             }
             offset += part.len() as u64;
         }
-        self.at = at.after(record_bytes(body.len() as u32));
+        self.at = at.after(record_bytes(body_bytes as u32));
         Ok(())
     }
 }

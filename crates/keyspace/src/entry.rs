@@ -673,6 +673,7 @@ impl std::ops::DerefMut for EntryMut<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::SharedBytes;
 
     fn meta() -> Meta {
         Meta { version: Version(7), home: Home(0x1f_ffff_ffff_fff8), expires: None, revision: 1, access: 0x5_4321 }
@@ -765,13 +766,13 @@ mod tests {
 
     #[test]
     fn boxed_values_are_changed_in_place_and_taken_out() {
-        let Alone(mut entry, _block) =
-            alone(b"key", Payload::Boxed { value: Box::new(Value::Bytes(b"abc".to_vec())), image_bytes: 0 }, &meta());
+        let value = Box::new(Value::Bytes(SharedBytes::from(b"abc".to_vec())));
+        let Alone(mut entry, _block) = alone(b"key", Payload::Boxed { value, image_bytes: 0 }, &meta());
         if let Some(Value::Bytes(bytes)) = entry.value_mut() {
-            bytes.push(b'd');
+            bytes.change(|bytes| bytes.push(b'd'));
         }
         // SAFETY: the entry is not looked at again.
         let value = unsafe { entry.take_boxed() };
-        assert!(matches!(value.map(|value| *value), Some(Value::Bytes(bytes)) if bytes == b"abcd"));
+        assert!(matches!(value.map(|value| *value), Some(Value::Bytes(bytes)) if *bytes == *b"abcd"));
     }
 }

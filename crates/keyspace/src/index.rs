@@ -355,14 +355,14 @@ impl Drop for Index {
 mod tests {
     use super::*;
     use crate::entry::Home;
-    use base::{TimeMs, Version};
+    use base::{SharedBytes, TimeMs, Version};
 
     fn meta(expires: Option<TimeMs>, access: u32) -> Meta {
         Meta { version: Version(1), home: Home::NONE, expires, revision: 1, access }
     }
 
     fn boxed(bytes: usize) -> Payload<'static> {
-        Payload::Boxed { value: Box::new(Value::Bytes(vec![7; bytes])), image_bytes: 0 }
+        Payload::Boxed { value: Box::new(Value::Bytes(SharedBytes::from(vec![7; bytes]))), image_bytes: 0 }
     }
 
     fn put(index: &mut Index, key: &[u8], payload: Payload<'_>) -> Place {
@@ -451,7 +451,7 @@ mod tests {
             let entry = index.entry(index.find(hash_bytes(&key), &key).expect("present"));
             assert_eq!(entry.meta(), meta((number % 2 == 0).then_some(TimeMs(9)), number));
             match entry.stored() {
-                Stored::Boxed(value) => assert!(matches!(value, Value::Bytes(bytes) if *bytes == [7; 100])),
+                Stored::Boxed(value) => assert!(matches!(value, Value::Bytes(bytes) if **bytes == [7; 100])),
                 Stored::Inline(bytes) => assert_eq!(bytes, [number as u8; 64]),
                 other => panic!("{other:?}"),
             }

@@ -44,5 +44,5 @@ pub use keyspace::Keyspace;
 pub use library::{LIBRARY_DB, LIBRARY_PARTITION};
 pub use partition::{Ending, Garbage, Partition};
 pub use spilled::Spilled;
-pub use tx::{Begin, Committed, Found, KeyState, Lookups, Stop, Str, Tx};
-pub use value::{Kind, Value};
+pub use tx::{Begin, Committed, Found, KeyState, Lookups, Shown, Stop, Str, Tx};
+pub use value::{Kind, SHARED_BYTES_MIN, Value};

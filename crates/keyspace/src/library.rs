@@ -48,13 +48,13 @@ pub fn libraries(keyspace: &Keyspace, journal: &Journal) -> Result<Vec<StoredLib
         let code = match entry.stored() {
             Stored::Inline(bytes) => Ok(bytes.to_vec()),
             Stored::Int(number) => Ok(format_i64(number).as_bytes().to_vec()),
-            Stored::Boxed(Value::Bytes(bytes)) => Ok(bytes.clone()),
+            Stored::Boxed(Value::Bytes(bytes)) => Ok(bytes.to_vec()),
             Stored::Boxed(_) => unreachable!("libraries are strings"),
             Stored::Spilled => {
                 let (version, position) = (entry.version(), Position::unpack(entry.home().0));
                 let (partition, db, key) = (LIBRARY_PARTITION, LIBRARY_DB, name.clone());
                 let read = spilled::read(journal, &Spilled { partition, db, key, version, position }, ReadMode::Wait);
-                read.map(|code| code.expect("a waiting read does not give up"))
+                read.map(|code| code.expect("a waiting read does not give up").to_vec())
             }
         };
         found.push(code.map(|code| StoredLibrary { name, code }));

@@ -19,6 +19,7 @@ mod list;
 mod set;
 mod sorted_set;
 mod stream;
+mod string;
 
 use crate::effect::{Effect, Items};
 use crate::elements::PHYSICAL_DB_COUNT;
@@ -30,17 +31,15 @@ use crate::live::LiveBytes;
 use crate::pieces::InPieces;
 use crate::spilled::Image;
 use crate::table::Place;
-use crate::value::{Kind, Value, as_integer};
+use crate::value::{Kind, SHARED_BYTES_MIN, Value};
 use crate::waiting::Waiting;
-use base::{DB_COUNT, PartitionId, Reader, TimeMs, Truncated, Version};
+use base::{DB_COUNT, PartitionId, Reader, SharedBytes, TimeMs, Truncated, Version};
 use journal::{Journal, Position, RecordHead, RecordKind, Reserve};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use string::{payload_of, shared_payload};
 
-/// Strings up to this length are kept in their key's block even when changed in place; longer ones move into a
-/// growable buffer, so that APPEND stays amortised.
-const PATCHED_INLINE_BYTES_MAX: usize = 512;
 /// Elements above which freeing a value is left to another thread.
 const GARBAGE_ELEMENTS_MIN: usize = 64;
 
@@ -144,13 +143,6 @@ pub struct Partition {
 #[inline]
 pub fn has_ended(expires: Option<TimeMs>, now: TimeMs) -> bool {
     expires.is_some_and(|at| at <= now)
-}
-
-fn string_payload(value: &[u8]) -> Payload<'_> {
-    match as_integer(value) {
-        Some(number) => Payload::Int(number),
-        None => Payload::Inline(value),
-    }
 }
 
 fn fields_deadline(stored: Stored<'_>) -> Option<TimeMs> {
@@ -385,14 +377,14 @@ impl Partition {
     /// An image inside the effect does not parse; nothing was changed. Cannot happen for effects made here.
     pub fn apply(&mut self, db: u8, effect: &Effect<'_>, stamp: &Stamp) -> Result<Applied, Truncated> {
         Ok(match effect {
-            Effect::PutString { key, expires, value } => self.put(db, key, string_payload(value), *expires, stamp),
+            Effect::PutString { key, expires, value } => self.put(db, key, payload_of(value), *expires, stamp),
             Effect::Delete { key } => self.delete(db, key, stamp),
             Effect::Expire { key, expires } => self.expire(db, key, *expires, stamp),
             Effect::PatchString { key, offset, bytes } => {
                 self.patch(db, key, usize::try_from(*offset).map_err(|_| Truncated)?, bytes, stamp)?
             }
             Effect::PutImage { key, kind: Kind::String, expires, image } => {
-                self.put(db, key, string_payload(image), *expires, stamp)
+                self.put(db, key, payload_of(image), *expires, stamp)
             }
             Effect::PutImage { key, kind, expires, image } => {
                 let value = Box::new(Value::decode_image(*kind, image)?);
@@ -412,12 +404,6 @@ impl Partition {
                 Applied::default()
             }
         })
-    }
-
-    /// The string as a single `PutString` of the hot path, without going through `Effect`.
-    #[inline]
-    pub fn put_string(&mut self, db: u8, key: &[u8], expires: Option<TimeMs>, value: &[u8], stamp: &Stamp) -> Place {
-        self.put_at(db, key, string_payload(value), expires, stamp)
     }
 
     fn put(&mut self, db: u8, key: &[u8], payload: Payload<'_>, expires: Option<TimeMs>, stamp: &Stamp) -> Applied {
@@ -509,56 +495,6 @@ impl Partition {
         }
         self.mark(db, place, stamp);
         Applied { added: 1, removed: 0 }
-    }
-
-    fn patch(&mut self, db: u8, key: &[u8], offset: usize, bytes: &[u8], stamp: &Stamp) -> Result<Applied, Truncated> {
-        let end =
-            offset.checked_add(bytes.len()).filter(|end| *end <= crate::entry::STRING_BYTES_MAX).ok_or(Truncated)?;
-        let place = self.find_current(db, key, stamp);
-        if let Some(place) = place
-            && self.index(db).entry(place).kind() == Kind::String
-            && self.patch_boxed(db, place, offset, end, bytes)
-        {
-            self.mark(db, place, stamp);
-            return Ok(Applied::default());
-        }
-        let old = place.map(|place| self.index(db).entry(place));
-        let mut value = old.as_ref().map_or_else(Vec::new, |entry| match entry.stored() {
-            Stored::Inline(bytes) => bytes.to_vec(),
-            Stored::Int(number) => base::number::format_i64(number).as_bytes().to_vec(),
-            Stored::Boxed(Value::Bytes(bytes)) => bytes.clone(),
-            // A value that is not at hand can only be met while replaying towards a state that has it replaced.
-            Stored::Spilled | Stored::Boxed(_) => Vec::new(),
-        });
-        let expires = old.and_then(|entry| entry.expires());
-        if value.len() < end {
-            value.resize(end, 0);
-        }
-        value[offset..end].copy_from_slice(bytes);
-        let unhomed = Stamp { home: Home::NONE, ..*stamp };
-        Ok(if value.len() <= PATCHED_INLINE_BYTES_MAX {
-            self.put(db, key, string_payload(&value), expires, &unhomed)
-        } else {
-            let value = Box::new(Value::Bytes(value));
-            self.put(db, key, Payload::Boxed { value, image_bytes: 0 }, expires, &unhomed)
-        })
-    }
-
-    fn patch_boxed(&mut self, db: u8, place: Place, offset: usize, end: usize, bytes: &[u8]) -> bool {
-        let this = &mut self.dbs[usize::from(db)];
-        if !matches!(this.index.entry(place).stored(), Stored::Boxed(Value::Bytes(_))) {
-            return false;
-        }
-        this.forget_home(place);
-        this.index.update(place, |entry| {
-            if let Some(Value::Bytes(value)) = entry.value_mut() {
-                if value.len() < end {
-                    value.resize(end, 0);
-                }
-                value[offset..end].copy_from_slice(bytes);
-            }
-        });
-        true
     }
 
     /// Runs `change` on the hash at `key`, made new when absent (and `create`), and settles what follows.
@@ -753,12 +689,12 @@ impl Partition {
     /// home. Changes no state that a command can see. Returns the bytes appended; `None` when there was no room.
     ///
     /// # Cost
-    /// In proportion to the value, and a copy of it in memory, or two of a collection.
+    /// In proportion to the value, and a copy of it in memory unless it is a string.
     pub fn write_home(&mut self, db: u8, place: Place, journal: &Journal, time: TimeMs) -> Option<u64> {
         let entry = self.index(db).entry(place);
         let image = match entry.stored() {
             Stored::Inline(bytes) => Cow::Borrowed(bytes),
-            Stored::Boxed(Value::Bytes(bytes)) => Cow::Borrowed(bytes.as_slice()),
+            Stored::Boxed(Value::Bytes(bytes)) => Cow::Borrowed(&**bytes),
             Stored::Int(number) => Cow::Owned(base::number::format_i64(number).as_bytes().to_vec()),
             Stored::Boxed(value) => {
                 let mut image = Vec::new();
@@ -775,10 +711,11 @@ impl Partition {
     }
 
     fn append_image(&self, image: &Image<'_>, journal: &Journal, time: TimeMs) -> Option<Home> {
-        let mut body = Vec::with_capacity(image.key.len() + image.image.len() + 32);
-        image.encode(&mut body);
+        let mut front = Vec::with_capacity(image.key.len() + 32);
+        image.encode_head(&mut front);
         let head = RecordHead { kind: RecordKind::Image, partition: self.id, version: image.version, time, term: 0 };
-        journal.append(&head, &body, Reserve::Keep).ok().map(|appended| Home(appended.start.pack()))
+        let appended = journal.append_parts(&head, [&front, image.image], Reserve::Keep);
+        appended.ok().map(|appended| Home(appended.start.pack()))
     }
 
     fn set_new_home(&mut self, db: u8, place: Place, home: Home, image_bytes: usize) {
@@ -817,7 +754,7 @@ impl Partition {
     ///
     /// # Errors
     /// The image does not parse.
-    pub fn promote(&mut self, db: u8, key: &[u8], version: Version, image: &[u8]) -> Result<bool, Truncated> {
+    pub fn promote(&mut self, db: u8, key: &[u8], version: Version, image: SharedBytes) -> Result<bool, Truncated> {
         let this = &mut self.dbs[usize::from(db)];
         let hash = hash_bytes(key);
         let Some(place) = this.index.find(hash, key) else { return Ok(false) };
@@ -827,9 +764,10 @@ impl Partition {
         }
         let meta = entry.meta();
         let payload = match entry.kind() {
-            Kind::String => Payload::Inline(image),
+            Kind::String if SHARED_BYTES_MIN <= image.len() => shared_payload(image),
+            Kind::String => Payload::Inline(&image),
             kind => Payload::Boxed {
-                value: Box::new(Value::decode_image(kind, image)?),
+                value: Box::new(Value::decode_image(kind, &image)?),
                 image_bytes: u32::try_from(image.len()).map_err(|_| Truncated)?,
             },
         };

@@ -9,11 +9,11 @@ use crate::entry::Stored;
 use crate::hasher::hash_bytes;
 use crate::partition::{Partition, Stamp};
 use crate::spilled::{ReadError, Spilled};
-use base::{Reader, Truncated};
+use base::{Reader, SharedBytes, Truncated};
 use journal::Position;
 
 /// Reads a value that lies only in the journal.
-pub type Fetch<'f> = dyn FnMut(&Spilled) -> Result<Vec<u8>, ReadError> + 'f;
+pub type Fetch<'f> = dyn FnMut(&Spilled) -> Result<SharedBytes, ReadError> + 'f;
 
 /// Why a batch could not be replayed.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Partition {
         let position = Position::unpack(entry.home().0);
         let wanted = Spilled { partition: self.id(), db, key: key.to_vec(), version, position };
         let image = fetch(&wanted).map_err(ReplayError::Fetch)?;
-        self.promote(db, key, version, &image)?;
+        self.promote(db, key, version, image)?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::effect::Effect;
 use crate::entry::Home;
 use crate::value::{Kind, read_kind};
 use base::codec::{put_bytes, put_varint};
-use base::{PartitionId, Reader, Version};
+use base::{PartitionId, Reader, SharedBytes, Version};
 use env::ReadMode;
 use journal::{Appended, Journal, Offline, Position, ReadNow, RecordHead, RecordKind, Reserve};
 
@@ -44,11 +44,17 @@ pub struct Image<'a> {
 impl<'a> Image<'a> {
     /// Appends the image to the body of a record of kind `Image`.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_head(out);
+        out.extend_from_slice(self.image);
+    }
+
+    /// As [`Image::encode`] but for the bytes of the image itself, which must follow.
+    pub fn encode_head(&self, out: &mut Vec<u8>) {
         out.push(self.db);
         put_bytes(out, self.key);
         put_varint(out, self.version.0);
         out.push(self.kind as u8);
-        put_bytes(out, self.image);
+        put_varint(out, self.image.len() as u64);
     }
 
     /// Reads the next image of a record's body.
@@ -170,12 +176,12 @@ impl std::error::Error for ReadError {
 /// Reads a spilled value. `Ok(None)` only with `ReadMode::NoWait`, when it is not in the page cache.
 ///
 /// # Cost
-/// One `pread` of its record, two when it is longer than 4 KiB, and a copy of the value.
+/// One `pread` of its record, two when it is longer than 4 KiB, and a copy of the value where that is little of it.
 ///
 /// # Errors
 /// The record is damaged, or does not hold the key. A segment that merge has removed meanwhile is
 /// `Journal(SegmentUnknown)`: the key then has another home, or none.
-pub fn read(journal: &Journal, wanted: &Spilled, mode: ReadMode) -> Result<Option<Vec<u8>>, ReadError> {
+pub fn read(journal: &Journal, wanted: &Spilled, mode: ReadMode) -> Result<Option<SharedBytes>, ReadError> {
     read_with(wanted, |buffer| journal.read(wanted.position, mode, buffer))
 }
 
@@ -183,7 +189,7 @@ pub fn read(journal: &Journal, wanted: &Spilled, mode: ReadMode) -> Result<Optio
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_offline(journal: &Offline, wanted: &Spilled) -> Result<Vec<u8>, ReadError> {
+pub fn read_offline(journal: &Offline, wanted: &Spilled) -> Result<SharedBytes, ReadError> {
     let value = read_with(wanted, |buffer| journal.read(wanted.position, buffer))?;
     value.ok_or(ReadError::NotThere { position: wanted.position })
 }
@@ -191,16 +197,17 @@ pub fn read_offline(journal: &Offline, wanted: &Spilled) -> Result<Vec<u8>, Read
 fn read_with(
     wanted: &Spilled,
     read: impl FnOnce(&mut Vec<u8>) -> Result<ReadNow, journal::Error>,
-) -> Result<Option<Vec<u8>>, ReadError> {
+) -> Result<Option<SharedBytes>, ReadError> {
     let mut buffer = Vec::new();
     let (head, body) = match read(&mut buffer).map_err(ReadError::Journal)? {
         ReadNow::Record(head, body) => (head, body),
         ReadNow::WouldBlock => return Ok(None),
     };
-    match value_in(&head, &buffer[body], wanted) {
-        Ok(Some(value)) => Ok(Some(value.to_vec())),
-        Ok(None) | Err(_) => Err(ReadError::NotThere { position: wanted.position }),
-    }
+    let Ok(Some(value)) = value_in(&head, &buffer[body], wanted) else {
+        return Err(ReadError::NotThere { position: wanted.position });
+    };
+    let (start, bytes) = (value.as_ptr().addr() - buffer.as_ptr().addr(), value.len());
+    Ok(Some(SharedBytes::part_of(buffer, start..start + bytes)))
 }
 
 /// Reads a spilled value now, whatever it takes.
@@ -208,7 +215,7 @@ fn read_with(
 /// # Panics
 /// When it cannot be read, should the journal's fatal hook return, which is told why: whoever asked is in the middle of
 /// an atomic batch, which cannot be left half done.
-pub fn read_or_stop(journal: &Journal, wanted: &Spilled) -> Vec<u8> {
+pub fn read_or_stop(journal: &Journal, wanted: &Spilled) -> SharedBytes {
     let error = match read(journal, wanted, ReadMode::Wait) {
         Ok(Some(image)) => return image,
         Ok(None) => unreachable!("a waiting read does not give up"),
@@ -226,8 +233,23 @@ pub fn read_or_stop(journal: &Journal, wanted: &Spilled) -> Vec<u8> {
 /// # Panics
 /// When the journal refuses, which want of space is no reason for ([`Reserve::Applied`]). Live state is then ahead of
 /// the journal: the process stops, and restarts from the journal.
+#[inline]
 pub fn append_or_stop(journal: &Journal, head: &RecordHead, body: &[u8]) -> Appended {
-    match journal.append(head, body, Reserve::Applied) {
+    appended_or_stop(journal.append(head, body, Reserve::Applied))
+}
+
+/// As [`append_or_stop`] for one put of a large string, whose value lies apart from its effect.
+///
+/// # Panics
+/// As [`append_or_stop`].
+#[cold]
+pub fn append_apart_or_stop(journal: &Journal, head: &RecordHead, effect: &[u8], value: &[u8]) -> Appended {
+    appended_or_stop(journal.append_parts(head, [effect, value], Reserve::Applied))
+}
+
+#[inline]
+fn appended_or_stop(appended: Result<Appended, journal::Error>) -> Appended {
+    match appended {
         Ok(appended) => appended,
         Err(error) => panic!("an applied batch cannot be journaled: {error}"),
     }

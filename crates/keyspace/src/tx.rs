@@ -22,6 +22,7 @@ mod list;
 mod set;
 mod sorted_set;
 mod stream;
+mod string;
 
 use crate::access::AccessClock;
 use crate::effect;
@@ -36,14 +37,15 @@ use crate::library::LIBRARY_PARTITION;
 use crate::partition::{Applied, EndedCounts, Ending, Garbage, Partition, Stamp, has_ended};
 use crate::spilled::{self, Spilled};
 use crate::table::Place;
-use crate::value::{Kind, Value, as_integer};
+use crate::value::{Kind, Value};
 use crate::waiting::Ready;
 use base::codec::{put_bytes, put_varint};
-use base::number::{NumberText, format_i64};
+use base::number::format_i64;
 use base::{DbId, PartitionId, Reader, TimeMs, Version};
 use journal::{Journal, Position, ReadMode, RecordKind};
 use parking_lot::MutexGuard;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 mod events;
 mod parts;
@@ -52,6 +54,7 @@ mod waiting;
 
 use self::parts::{Part, Parts};
 pub use several::KeyState;
+pub use string::{Shown, Str, StrBytes};
 
 /// Why a transaction cannot give what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,56 +65,6 @@ pub enum Stop {
     Spilled,
     /// The value lies in the journal and cannot be read back. Nothing has been changed.
     Unreadable,
-}
-
-/// A string value as a command sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Str<'a> {
-    /// Its bytes.
-    Bytes(&'a [u8]),
-    /// The integer it is the canonical decimal form of.
-    Int(i64),
-}
-
-/// The bytes of a [`Str`], formatted where it is an integer.
-pub enum StrBytes<'a> {
-    /// As they lie in the entry.
-    Bytes(&'a [u8]),
-    /// Formatted.
-    Text(NumberText),
-}
-
-impl std::ops::Deref for StrBytes<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            StrBytes::Bytes(bytes) => bytes,
-            StrBytes::Text(text) => text.as_bytes(),
-        }
-    }
-}
-
-impl AsRef<[u8]> for StrBytes<'_> {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl<'a> Str<'a> {
-    /// The string with these bytes: an integer where they are its canonical decimal form.
-    #[inline]
-    pub fn of(bytes: &'a [u8]) -> Self {
-        as_integer(bytes).map_or(Str::Bytes(bytes), Str::Int)
-    }
-
-    /// The string's bytes.
-    pub fn bytes(self) -> StrBytes<'a> {
-        match self {
-            Str::Bytes(bytes) => StrBytes::Bytes(bytes),
-            Str::Int(number) => StrBytes::Text(format_i64(number)),
-        }
-    }
 }
 
 /// Where a key was found. Valid until the next change.
@@ -189,6 +142,8 @@ struct Rare {
     told: Vec<Told>,
     /// Keys that changed while somebody waited for them.
     ready: Vec<Ready>,
+    /// What large arguments lie in, to be shared: see [`Tx::lend`].
+    source: Option<Arc<Vec<u8>>>,
 }
 
 /// Before this nothing ends: ends are later.
@@ -453,7 +408,7 @@ impl<'a> Tx<'a> {
             read.ok().flatten().ok_or(Stop::Unreadable)?
         };
         let partition = &mut self.parts[usize::from(found.part)].guard;
-        partition.promote(found.db, key, wanted.version, &image).expect("its record's checksums held");
+        partition.promote(found.db, key, wanted.version, image).expect("its record's checksums held");
         Ok(())
     }
 
@@ -471,25 +426,6 @@ impl<'a> Tx<'a> {
             "a command is run anew only if it changed nothing"
         );
         self.rare.take().map(|rare| rare.missing).unwrap_or_default()
-    }
-
-    /// The string at `key`.
-    ///
-    /// # Errors
-    /// `WrongType` when the key holds something else; `Spilled`.
-    #[inline]
-    pub fn string(&mut self, key: &[u8]) -> Result<Option<Str<'_>>, Stop> {
-        let Some(found) = self.find(key) else { return Ok(None) };
-        if found.kind != Kind::String {
-            return Err(Stop::WrongType);
-        }
-        self.ensure_resident(key, found)?;
-        Ok(Some(match self.entry(found).stored() {
-            Stored::Inline(bytes) => Str::Bytes(bytes),
-            Stored::Boxed(Value::Bytes(bytes)) => Str::Bytes(bytes),
-            Stored::Int(number) => Str::Int(number),
-            Stored::Spilled | Stored::Boxed(_) => unreachable!("a resident string has one of these forms"),
-        }))
     }
 
     /// The hash at `key`. Its fields may include some that have ended.
@@ -559,6 +495,7 @@ impl<'a> Tx<'a> {
 
     fn change_in(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
         let physical = self.parts[part].guard.physical(self.db);
+        self.parts[part].join_apart();
         let start = self.parts[part].effects.len();
         let applied = self.change_alone(part, |out| encode(out, physical));
         if self.interests.follows_elements() {
@@ -580,28 +517,6 @@ impl<'a> Tx<'a> {
         guard.apply(db, &effect, &stamp).expect("an effect made here applies")
     }
 
-    /// Makes `key` a string that ends at `expires`, whatever it was.
-    #[inline]
-    pub fn put_string(&mut self, key: &[u8], value: &[u8], expires: Option<TimeMs>) {
-        let part = self.part_of(key);
-        if self.interests.wants_events() {
-            self.foretell(part, key);
-        }
-        let stamp = self.stamp(part);
-        let db = self.parts[part].guard.physical(self.db);
-        let changed = &mut self.parts[part];
-        changed.begin_effect(self.spare);
-        let Part { guard, effects, effect_count, single_put } = changed;
-        let start = effects.len();
-        effect::put_string(effects, db, key, expires, value);
-        let place = guard.put_string(db, key, expires, value, &stamp);
-        *single_put = (*effect_count == 1).then_some((db, place));
-        if self.interests.follows_elements() {
-            self.follow(part, start);
-        }
-        self.signal(part, key);
-    }
-
     /// Removes `key`. Returns whether it was there.
     pub fn delete(&mut self, key: &[u8]) -> bool {
         self.peek(key).is_some() && self.change(key, |out, db| effect::put_delete(out, db, key)).removed > 0
@@ -617,16 +532,6 @@ impl<'a> Tx<'a> {
     /// Changes when `key` ends. Returns whether it was there.
     pub fn expire(&mut self, key: &[u8], expires: Option<TimeMs>) -> bool {
         self.peek(key).is_some() && self.change(key, |out, db| effect::put_expire(out, db, key, expires)).added > 0
-    }
-
-    /// Overwrites bytes of a string from `offset`, growing it with zeros; creates it when absent.
-    ///
-    /// # Errors
-    /// As [`Tx::string`]; nothing was changed.
-    pub fn patch_string(&mut self, key: &[u8], offset: usize, bytes: &[u8]) -> Result<(), Stop> {
-        self.ensure_kind(key, Kind::String)?;
-        self.change(key, |out, db| effect::put_patch(out, db, key, offset as u64, bytes));
-        Ok(())
     }
 
     fn ensure_kind(&mut self, key: &[u8], kind: Kind) -> Result<(), Stop> {
@@ -717,7 +622,8 @@ impl<'a> Tx<'a> {
     pub fn remove_ended(&mut self, limit: usize, bytes_max: usize) -> u64 {
         let (now, stamp) = (self.now, self.stamp(0));
         let hears = self.interests.wants_events();
-        let Part { guard, effects, effect_count, single_put } = &mut self.parts[0];
+        self.parts[0].join_apart();
+        let Part { guard, effects, effect_count, single_put, .. } = &mut self.parts[0];
         if *effect_count == 0 {
             *effects = std::mem::take(self.spare);
         }
@@ -857,6 +763,7 @@ impl<'a> Tx<'a> {
     }
 
     fn commit_many(&mut self) {
+        self.parts.iter_mut().for_each(Part::join_apart);
         let changed = || self.parts.iter().filter(|part| part.effect_count > 0);
         let first = changed().next().expect("several were counted");
         let head = first.head(RecordKind::MultiBatch, self.horizon);

@@ -7,7 +7,7 @@ use crate::list::List;
 use crate::set::Set;
 use crate::sorted_set::SortedSet;
 use crate::stream::Stream;
-use base::{Reader, Truncated};
+use base::{Reader, SharedBytes, Truncated};
 
 /// The type of a value, as TYPE names it. The number is written to disk: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,11 +58,16 @@ impl Kind {
     }
 }
 
+/// Strings from this length on are held as bytes that records and replies share. Records of them go past the journal's
+/// buffer.
+pub const SHARED_BYTES_MIN: usize = 256 << 10;
+const _: () = assert!(journal::RECORD_BUFFERED_BYTES_MAX as usize <= SHARED_BYTES_MIN);
+
 /// A boxed value.
 #[derive(Debug, PartialEq)]
 pub enum Value {
-    /// A string that is changed in place.
-    Bytes(Vec<u8>),
+    /// A string that is changed in place, or a large one.
+    Bytes(SharedBytes),
     /// A hash.
     Hash(Hash),
     /// A list.
@@ -81,7 +86,7 @@ impl Value {
     /// A value of this type without elements: what a collection is for the moment in which it comes to be.
     pub(crate) fn empty(kind: Kind) -> Value {
         match kind {
-            Kind::String => Value::Bytes(Vec::new()),
+            Kind::String => Value::Bytes(SharedBytes::from(Vec::new())),
             Kind::Hash => Value::Hash(Hash::new()),
             Kind::List => Value::List(List::new()),
             Kind::Set => Value::Set(Set::new()),
@@ -106,7 +111,7 @@ impl Value {
     pub fn bytes(&self) -> usize {
         size_of::<Value>()
             + match self {
-                Value::Bytes(bytes) => bytes.capacity(),
+                Value::Bytes(bytes) => bytes.heap_bytes(),
                 Value::Hash(hash) => hash.bytes(),
                 Value::List(list) => list.bytes(),
                 Value::Set(set) => set.bytes(),
@@ -156,7 +161,7 @@ impl Value {
     /// The image does not parse: it was not written by us, or is damaged where no checksum saw it.
     pub fn decode_image(kind: Kind, image: &[u8]) -> Result<Value, Truncated> {
         Ok(match kind {
-            Kind::String => Value::Bytes(image.to_vec()),
+            Kind::String => Value::Bytes(SharedBytes::from(image.to_vec())),
             Kind::Hash => Value::Hash(Hash::decode(image).map_err(|_| Truncated)?),
             Kind::List => Value::List(List::decode(image)?),
             Kind::Set => Value::Set(Set::decode(image)?),

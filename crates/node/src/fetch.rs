@@ -1,6 +1,7 @@
 //! Spilled values back into memory, without holding a lock or a runtime thread across the disk.
 
 use crate::node::Node;
+use base::SharedBytes;
 use journal::ReadMode;
 use keyspace::Spilled;
 use keyspace::spilled::{self, ReadError};
@@ -25,7 +26,7 @@ impl Node {
                 Err(error) => Err(error),
             };
             match image {
-                Ok(image) => self.give_back(&spilled, &image)?,
+                Ok(image) => self.give_back(&spilled, image)?,
                 // Merge moved the value between the look and the read: the key knows its new home.
                 Err(error) if !self.still_wants(&spilled) => drop(error),
                 Err(error) => return Err(error),
@@ -34,7 +35,7 @@ impl Node {
         Ok(())
     }
 
-    async fn fetch_waiting(self: &Arc<Self>, spilled: Spilled) -> Result<Vec<u8>, ReadError> {
+    async fn fetch_waiting(self: &Arc<Self>, spilled: Spilled) -> Result<SharedBytes, ReadError> {
         let node = Arc::clone(self);
         let read = move || {
             let image = spilled::read(&node.journal, &spilled, ReadMode::Wait)?;
@@ -43,7 +44,7 @@ impl Node {
         tokio::task::spawn_blocking(read).await.expect("reading does not panic")
     }
 
-    fn give_back(&self, spilled: &Spilled, image: &[u8]) -> Result<(), ReadError> {
+    fn give_back(&self, spilled: &Spilled, image: SharedBytes) -> Result<(), ReadError> {
         let mut partition = self.keyspace.lock(spilled.partition);
         let promoted = partition.promote(spilled.db, &spilled.key, spilled.version, image);
         promoted.map(drop).map_err(|_| ReadError::NotThere { position: spilled.position })

@@ -8,14 +8,18 @@
 //! partitions. A connection that sends faster than it reads is not read from: replies never pile up beyond
 //! `REPLIES_BYTES_MAX` and one more reply.
 //!
-//! Deliberately not here: what commands mean, accepting, statistics beyond counting. Running commands for a door of
-//! another protocol, which takes the same way but translates the replies before they leave, is `connection/caller.rs`.
+//! Deliberately not here: what commands mean, accepting, statistics beyond counting. Room for what is received is in
+//! `connection/input.rs`, sending replies in `connection/output.rs`. Running commands for a door of another protocol,
+//! which takes the same way but translates the replies before they leave, is `connection/caller.rs`.
 //!
 //! Invariants: replies leave in the order of their commands; none leaves before the gate is passed.
 
 pub mod caller;
+mod input;
+mod output;
 mod told;
 
+use self::input::{READ_BYTES, poll_read_into};
 use crate::clients::{self, Client};
 use crate::monitor::Shown;
 use crate::serve::Server;
@@ -31,15 +35,13 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use wire::args::{Args, Ranges};
 use wire::reply::Reply;
 use wire::request::{Limits, Login, Parsed, ProtocolError, RequestParser};
 
-/// Bytes asked for in one read.
-const READ_BYTES: usize = 16 << 10;
 /// Replies are written out at the latest when they reach this, however many commands are still waiting.
 const REPLIES_BYTES_MAX: usize = 256 << 10;
 /// Bytes read ahead while a command waits.
@@ -154,6 +156,8 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
     fn accepted(server: Arc<Server>, client: Arc<Client>, stream: S) -> Self {
         let session = Session::new(client.id(), server.host().users());
         let timer = server.statistics.timer();
+        let mut scratch = Scratch::default();
+        scratch.apart.want(!KEEPS_REPLIES);
         Connection {
             server,
             client,
@@ -163,7 +167,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             done: 0,
             out: Vec::new(),
             parser: RequestParser::new(),
-            scratch: Scratch::default(),
+            scratch,
             timer,
             ran_ns: 0,
             has_fed: false,
@@ -197,8 +201,9 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
 
     /// Runs the commands that are in the buffer whole.
     async fn pass(&mut self, received: &mut Received) -> Result<Pass, End> {
-        let input = std::mem::take(&mut self.input);
+        let input = self.lend_input();
         let passed = self.pass_over(&input, received).await;
+        let input = self.take_back(input);
         // What came while a command waited follows what was there before.
         let late = std::mem::replace(&mut self.input, input);
         if self.done == self.input.len() {
@@ -224,7 +229,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                 if let Some(end) = self.command(args, &command.resolved, &mut moment).await? {
                     return Ok(Pass::Close(end));
                 }
-                if REPLIES_BYTES_MAX <= self.out.len() {
+                if REPLIES_BYTES_MAX <= self.out.len() + self.scratch.apart.bytes() {
                     // What was parsed behind this command is parsed again after the flush.
                     self.parser = RequestParser::new();
                     received.unfinished = 0;
@@ -363,7 +368,8 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                     let left = if KEEPS_REPLIES { start } else { 0 };
                     let (client, reply) = (&*self.client, &self.out[left..]);
                     let is_error = reply.starts_with(b"-");
-                    let finished = Finished { resolved, args: &args, client, reply, is_error, waits: false };
+                    let finished =
+                        Finished { resolved, args: &args, client, reply, apart_bytes: 0, is_error, waits: false };
                     self.server.statistics.finish_waiting(self.ran_ns, &finished);
                 }
                 self.restart(moment);
@@ -374,6 +380,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         };
         if !self.session.end_reply() && !is_push {
             self.out.truncate(start);
+            self.scratch.apart.truncate(start);
         }
         if self.client.feed.is_waiting() {
             self.take_feed();
@@ -475,7 +482,8 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                     let (client, reply) = (&*self.client, &self.out[start..]);
                     let (resolved, args, is_error) = (&resolved, &args, refused);
                     let waits = matches!(flow, Flow::Await(Await::Keys(_)));
-                    let finished = Finished { resolved, args, client, reply, is_error, waits };
+                    let apart_bytes = self.scratch.apart.bytes();
+                    let finished = Finished { resolved, args, client, reply, apart_bytes, is_error, waits };
                     let ended = server.statistics.finish(self.timer, &finished);
                     if waits {
                         self.ran_ns = self.timer.until(ended);
@@ -689,121 +697,6 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         }
         Ok(())
     }
-
-    fn check_output_limit(&self) -> Result<(), End> {
-        let limit = self.server.output_bytes_max();
-        // What it was sent without asking has bounds of its own.
-        if limit == 0 || self.out.len() <= limit || self.has_fed {
-            return Ok(());
-        }
-        self.server.statistics.count(Counter::OutputLimitReached, 1);
-        Err(End::OverLimit)
-    }
-
-    /// Passes the gate, then writes the replies out.
-    async fn flush(&mut self) -> Result<(), End> {
-        if KEEPS_REPLIES || self.out.is_empty() {
-            return Ok(());
-        }
-        if let Err(error) = self.server.node.settle(self.session.revealed).await {
-            // The replies in hand may claim what the journal does not hold: none of them may leave.
-            tracing::error!(%error, "replies dropped: the journal cannot get their writes where they belong");
-            self.out.clear();
-            let text = "MISCONF the journal cannot be written; the outcome of the last commands is unknown";
-            self.reply_error(text);
-            self.write().await?;
-            return Err(End::Io);
-        }
-        self.write().await
-    }
-
-    async fn write(&mut self) -> Result<(), End> {
-        let mut written = 0;
-        let (client, stream, out) = (&self.client, &mut self.stream, &self.out);
-        poll_fn(|ctx| {
-            while written < out.len() && !client.was_killed() {
-                match Pin::new(&mut *stream).poll_write(ctx, &out[written..]) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Closed)),
-                    Poll::Ready(Ok(count)) => written += count,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
-                    Poll::Pending if client.is_killed(ctx) => break,
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-            if written < out.len() {
-                return Poll::Ready(Err(End::Killed));
-            }
-            // A stream may hold back what it has taken, as TLS does.
-            match Pin::new(&mut *stream).poll_flush(ctx) {
-                Poll::Pending if client.is_killed(ctx) => Poll::Ready(Err(End::Killed)),
-                flushed => flushed.map_err(End::from),
-            }
-        })
-        .await?;
-        self.client.count_out(written);
-        self.out.clear();
-        if std::mem::take(&mut self.has_fed) {
-            self.client.feed.written();
-        }
-        if IDLE_BUFFER_BYTES_MAX < self.out.capacity() {
-            self.out = Vec::new();
-        }
-        Ok(())
-    }
-
-    /// Reads what there is, making room for `bytes_missing`. What the client is sent without asking comes first.
-    async fn read(&mut self, bytes_missing: usize) -> Result<(), End> {
-        self.make_room(bytes_missing);
-        let (query_bytes, free_bytes) = (self.input.len(), self.input.capacity() - self.input.len());
-        self.client.set_buffers(query_bytes, free_bytes, self.out.len());
-        let queued_bytes = self.session.transaction.as_ref().map_or(0, |transaction| transaction.queued_bytes());
-        if self.server.settings.query_bytes_max() < query_bytes + queued_bytes {
-            self.server.statistics.count(Counter::QueryLimitReached, 1);
-            return Err(End::OverLimit);
-        }
-        let (client, stream, input) = (&self.client, &mut self.stream, &mut self.input);
-        let count = poll_fn(|ctx| {
-            let told = |is_killed: bool| match (is_killed, client.feed.is_waiting()) {
-                (true, _) => Poll::Ready(Err(End::Killed)),
-                (false, true) => Poll::Ready(Ok(None)),
-                (false, false) => Poll::Pending,
-            };
-            if let Poll::Ready(told) = told(client.was_killed()) {
-                return Poll::Ready(told);
-            }
-            match poll_read_into(Pin::new(&mut *stream), ctx, input) {
-                Poll::Ready(read) => Poll::Ready(read.map(Some).map_err(End::from)),
-                // Who comes to tell from here on wakes this task.
-                Poll::Pending => told(client.is_killed(ctx)),
-            }
-        })
-        .await?;
-        let Some(count) = count else {
-            self.take_feed();
-            return Ok(());
-        };
-        if count == 0 {
-            return Err(End::Closed);
-        }
-        self.client.count_in(count);
-        Ok(())
-    }
-
-    /// Moves an unfinished command to the front and grows the buffer towards its end: by what was announced, but
-    /// never by more than what has already come, so that announcing costs nothing.
-    fn make_room(&mut self, bytes_missing: usize) {
-        if self.done > 0 {
-            self.input.drain(..self.done);
-            self.done = 0;
-        }
-        if self.input.is_empty() && IDLE_BUFFER_BYTES_MAX < self.input.capacity() {
-            self.input = Vec::new();
-        }
-        let wanted = bytes_missing.min(self.input.len().max(READ_BYTES)).max(READ_BYTES / 2);
-        if self.input.capacity() - self.input.len() < wanted {
-            self.input.reserve(wanted.max(READ_BYTES));
-        }
-    }
 }
 
 /// A waiter of a connection, which is in no queue any more when the connection goes on or ends.
@@ -838,7 +731,8 @@ struct Watching<'a> {
 impl Observer for Watching<'_> {
     fn ran(&self, inner: &Inner<'_>) {
         let Inner { resolved, args, db, reply, is_refused, origin } = inner;
-        let finished = Finished { resolved, args, client: self.client, reply, is_error: *is_refused, waits: false };
+        let (client, is_error) = (self.client, *is_refused);
+        let finished = Finished { resolved, args, client, reply, apart_bytes: 0, is_error, waits: false };
         self.timer.set(self.server.statistics.finish(self.timer.get(), &finished));
         if self.server.clients.monitors().is_watched() {
             let source = match origin {
@@ -869,30 +763,4 @@ async fn within<T>(timeout_ms: u64, what: impl Future<Output = T>) -> Option<T> 
         0 => Some(what.await),
         _ => tokio::time::timeout(Duration::from_millis(timeout_ms), what).await.ok(),
     }
-}
-
-/// Reads into the spare capacity of `input`.
-fn poll_read_into(
-    stream: Pin<&mut impl AsyncRead>,
-    ctx: &mut Context<'_>,
-    input: &mut Vec<u8>,
-) -> Poll<io::Result<usize>> {
-    let before = input.len();
-    let mut buffer = ReadBuf::uninit(input.spare_capacity_mut());
-    match stream.poll_read(ctx, &mut buffer) {
-        Poll::Ready(Ok(())) => {
-            let count = buffer.filled().len();
-            set_len(input, before + count);
-            Poll::Ready(Ok(count))
-        }
-        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-        Poll::Pending => Poll::Pending,
-    }
-}
-
-#[expect(unsafe_code, reason = "zeroing 16 KiB before each read would cost more than parsing it")]
-fn set_len(input: &mut Vec<u8>, bytes: usize) {
-    assert!(bytes <= input.capacity(), "a read fills no more than the spare capacity");
-    // SAFETY: the bytes up to the old length were initialised, and `ReadBuf` vouches for those behind it.
-    unsafe { input.set_len(bytes) }
 }

@@ -353,8 +353,8 @@ mod tests {
         let timer = host.statistics.timer();
         run(engine, resolved, session, args, &host.node.moment(), &mut out, &mut scratch);
         let is_error = out.starts_with(b"-");
-        let finished =
-            Finished { resolved: &resolved, args: &args, client: &client, reply: &out, is_error, waits: false };
+        let (resolved, args, client, reply) = (&resolved, &args, &*client, &out[..]);
+        let finished = Finished { resolved, args, client, reply, apart_bytes: 0, is_error, waits: false };
         host.statistics.finish(timer, &finished);
         host.statistics.count_lookups(scratch.lookups);
         String::from_utf8_lossy(&out).into_owned()

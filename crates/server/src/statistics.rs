@@ -236,6 +236,8 @@ pub struct Finished<'a> {
     pub client: &'a Client,
     /// Its reply, or what there is of it yet.
     pub reply: &'a [u8],
+    /// Bytes of the reply that lie elsewhere.
+    pub apart_bytes: usize,
     /// Whether that is an error.
     pub is_error: bool,
     /// Whether it waits for a key: its client counts it, and the logs hear of it, when it has ended.
@@ -402,8 +404,9 @@ impl Statistics {
         if is_from(self.settings.large_request_from_bytes(), request_bytes) {
             self.note(LogKind::LargeRequest, request_bytes, finished);
         }
-        if is_from(self.settings.large_reply_from_bytes(), finished.reply.len() as u64) {
-            self.note(LogKind::LargeReply, finished.reply.len() as u64, finished);
+        let reply_bytes = (finished.reply.len() + finished.apart_bytes) as u64;
+        if is_from(self.settings.large_reply_from_bytes(), reply_bytes) {
+            self.note(LogKind::LargeReply, reply_bytes, finished);
         }
         let spike_from_ms = self.settings.latency_from_ms();
         if spike_from_ms != 0 && spike_from_ms <= duration_us / 1000 {
@@ -528,8 +531,9 @@ mod tests {
                 let timer = self.statistics.timer();
                 let (client, reply) = (&*self.client, reply.as_bytes());
                 let is_error = reply.starts_with(b"-");
-                self.statistics
-                    .finish(timer, &Finished { resolved: &resolved, args, client, reply, is_error, waits: false });
+                let resolved = &resolved;
+                let finished = Finished { resolved, args, client, reply, apart_bytes: 0, is_error, waits: false };
+                self.statistics.finish(timer, &finished);
             });
         }
 
@@ -616,8 +620,8 @@ mod tests {
         assert_eq!(counts(), [2, 1, 1]);
         with_args("blpop list 0", |args| {
             let resolved = resolve(args).expect("a command there is");
-            let waits =
-                Finished { resolved: &resolved, args, client: &bed.client, reply: b"", is_error: false, waits: true };
+            let (resolved, client, reply) = (&resolved, &*bed.client, &b""[..]);
+            let waits = Finished { resolved, args, client, reply, apart_bytes: 0, is_error: false, waits: true };
             bed.statistics.finish(bed.statistics.timer(), &waits);
             assert_eq!(counts(), [2, 1, 1], "it is not done yet");
             bed.statistics.finish_waiting(1_000, &Finished { waits: false, ..waits });

@@ -22,6 +22,7 @@
 //!
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>, behaviour of Redis 7.2 `addReply*`.
 
+use base::SharedBytes;
 use base::number::{NumberText, format_f64};
 
 /// Bytes of the longest header: a marker, an `i64`, a line end.
@@ -41,18 +42,72 @@ pub enum Protocol {
 #[must_use]
 pub struct Mark(usize);
 
+/// Large strings that belong into replies and are not copied there: each goes out between two bytes of the buffer.
+///
+/// Invariant: places ascend, and are those of the buffer that the replies are written to.
+#[derive(Debug, Default)]
+pub struct Apart {
+    parts: Vec<(usize, SharedBytes)>,
+    bytes: usize,
+    is_wanted: bool,
+}
+
+impl Apart {
+    /// Whoever sends the buffer looks here, too. Before that, nothing is kept apart.
+    pub fn want(&mut self, is_wanted: bool) {
+        self.is_wanted = is_wanted;
+    }
+
+    /// Whether somebody looks here.
+    pub fn is_wanted(&self) -> bool {
+        self.is_wanted
+    }
+
+    /// Bytes of all that is kept apart.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What is kept apart, with the byte of the buffer that each goes before.
+    pub fn take(&mut self) -> Vec<(usize, SharedBytes)> {
+        self.bytes = 0;
+        std::mem::take(&mut self.parts)
+    }
+
+    fn push(&mut self, at: usize, bytes: &SharedBytes) {
+        self.bytes += bytes.len();
+        self.parts.push((at, bytes.clone()));
+    }
+
+    /// Forgets what belongs at `at` or behind it: so much of the buffer is left.
+    #[inline]
+    pub fn truncate(&mut self, at: usize) {
+        while let Some((_, bytes)) = self.parts.pop_if(|(place, _)| at <= *place) {
+            self.bytes -= bytes.len();
+        }
+    }
+}
+
 /// Appends replies to a connection's buffer.
 #[derive(Debug)]
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     protocol: Protocol,
+    apart: Option<&'a mut Apart>,
 }
 
 impl<'a> Reply<'a> {
     /// A writer behind what `out` already holds.
     #[inline]
     pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
-        Reply { out, protocol }
+        Reply { out, protocol, apart: None }
+    }
+
+    /// As [`Reply::new`], with a place for large strings beside the buffer.
+    #[inline]
+    pub fn with_apart(out: &'a mut Vec<u8>, protocol: Protocol, apart: &'a mut Apart) -> Self {
+        Reply { out, protocol, apart: Some(apart) }
     }
 
     /// The version replies are written in.
@@ -112,6 +167,19 @@ impl<'a> Reply<'a> {
         self.out.reserve(HEADER_BYTES_MAX + bytes.len() + 2);
         self.header(b'$', bytes.len() as u64);
         self.out.extend_from_slice(bytes);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// A large bulk string: kept apart where somebody wants that, else copied. No header may be put before it afterwards.
+    #[cold]
+    pub fn bulk_shared(&mut self, bytes: &SharedBytes) {
+        if !self.apart.as_ref().is_some_and(|apart| apart.is_wanted) {
+            return self.bulk(bytes);
+        }
+        self.header(b'$', bytes.len() as u64);
+        if let Some(apart) = &mut self.apart {
+            apart.push(self.out.len(), bytes);
+        }
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -245,6 +313,9 @@ impl<'a> Reply<'a> {
     pub fn rewind(&mut self, mark: Mark) {
         assert!(mark.0 <= self.out.len(), "a mark stays valid while replies are only added");
         self.out.truncate(mark.0);
+        if let Some(apart) = &mut self.apart {
+            apart.truncate(mark.0);
+        }
     }
 
     /// What was written since `mark`.
@@ -271,6 +342,8 @@ impl<'a> Reply<'a> {
 
     fn header_since(&mut self, mark: Mark, header: impl FnOnce(&mut Self)) {
         assert!(mark.0 <= self.out.len(), "a mark stays valid while replies are only added");
+        let is_before_all = |apart: &Apart| apart.parts.last().is_none_or(|(at, _)| *at <= mark.0);
+        assert!(self.apart.as_ref().is_none_or(|apart| is_before_all(apart)), "what is kept apart keeps its place");
         let body_end = self.out.len();
         header(self);
         let header_bytes = self.out.len() - body_end;
@@ -401,6 +474,27 @@ mod tests {
             let bulk = written(Protocol::Resp2, |reply| reply.bulk(&vec![b'x'; bytes]));
             assert_eq!(bulk, format!("${bytes}\r\n{}\r\n", "x".repeat(bytes)));
         }
+    }
+
+    #[test]
+    fn large_strings_are_kept_apart_where_that_is_wanted() {
+        let bytes = SharedBytes::from(b"large".to_vec());
+        let (mut out, mut apart) = (Vec::new(), Apart::default());
+        Reply::new(&mut out, Protocol::Resp2).bulk_shared(&bytes);
+        Reply::with_apart(&mut out, Protocol::Resp2, &mut apart).bulk_shared(&bytes);
+        assert_eq!((&out[..], apart.bytes()), (&b"$5\r\nlarge\r\n$5\r\nlarge\r\n"[..], 0));
+        apart.want(true);
+        out.clear();
+        let mut reply = Reply::with_apart(&mut out, Protocol::Resp2, &mut apart);
+        reply.array(2);
+        reply.bulk_shared(&bytes);
+        let mark = reply.mark();
+        reply.bulk_shared(&bytes);
+        reply.rewind(mark);
+        reply.ok();
+        assert_eq!((&out[..], apart.bytes()), (&b"*2\r\n$5\r\n\r\n+OK\r\n"[..], 5));
+        assert_eq!(apart.take(), [(8, bytes)]);
+        assert_eq!((apart.bytes(), apart.take().len()), (0, 0));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub const CI_RUNS: &[(&str, &[&str])] = &[
     ("clients.py", &[]),
     ("stumbles.py", &[]),
     ("http_doors.py", &[]),
+    ("large_values.py", &[]),
     ("hostile.py", &[]),
     ("tls.py", &[]),
     ("openapi.py", &[]),

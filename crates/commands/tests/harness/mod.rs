@@ -44,6 +44,8 @@ pub struct Node {
     /// What was told, once somebody wants to hear of it.
     pub told: Arc<Log>,
     scratch: Scratch,
+    /// Large arguments are lent to the keys they are put at, and large strings kept apart from replies.
+    shares: bool,
 }
 
 /// What a command came to.
@@ -77,7 +79,13 @@ impl Node {
         let host = TestHost::new(clock.clone());
         let (keyspace, told) = (Keyspace::new(partition_count), host.log.clone());
         keyspace.set_listener(told.clone());
-        Node { keyspace, journal, clock, host, told, scratch: Scratch::default() }
+        Node { keyspace, journal, clock, host, told, scratch: Scratch::default(), shares: false }
+    }
+
+    /// From here on large strings have one home, as with the server's connections.
+    pub fn share(&mut self) {
+        self.shares = true;
+        self.scratch.apart.want(true);
     }
 
     /// A connection that has just been accepted.
@@ -112,7 +120,14 @@ impl Node {
         let limits = Limits::standard(Login::Done);
         let parsed = RequestParser::new().parse(request, &limits, &mut ranges).expect("a test writes whole commands");
         assert_eq!(parsed, Parsed::Command { bytes: request.len() });
-        self.run(session, ranges.args(request))
+        if !self.shares {
+            return self.run(session, ranges.args(request));
+        }
+        let lent = Arc::new(request.to_vec());
+        self.scratch.source = Some(Arc::clone(&lent));
+        let answer = self.run(session, ranges.args(&lent));
+        self.scratch.source = None;
+        answer
     }
 
     fn run(&mut self, session: &mut Session, args: Args<'_>) -> Answer {
@@ -134,12 +149,16 @@ impl Node {
             let engine = Engine { keyspace: &self.keyspace, journal: &self.journal, host: &self.host, observer: &() };
             match run(engine, resolved, session, args, &moment, &mut reply, &mut self.scratch) {
                 Ran::Done { flow, .. } => {
+                    for (place, bytes) in self.scratch.apart.take().into_iter().rev() {
+                        reply.splice(place..place, bytes.iter().copied());
+                    }
                     self.serve_waiters(&moment);
                     return Answer { reply, flow };
                 }
                 Ran::Queued => return Answer { reply, flow: Flow::Done },
                 Ran::Spilled(missing) => {
                     assert!(reply.is_empty(), "a command that is run anew has said nothing");
+                    assert_eq!(self.scratch.apart.bytes(), 0, "a command that is run anew has said nothing");
                     let may_miss_locks = resolved.spec.scope == commands::Scope::Script;
                     assert!(may_miss_locks || !missing.is_empty(), "a command that stopped names what it misses");
                     for wanted in &missing {
@@ -165,7 +184,7 @@ impl Node {
     fn fetch(&self, wanted: &keyspace::Spilled) {
         let image = spilled::read_or_stop(&self.journal, wanted);
         let mut partition = self.keyspace.lock(wanted.partition);
-        partition.promote(wanted.db, &wanted.key, wanted.version, &image).expect("an image");
+        partition.promote(wanted.db, &wanted.key, wanted.version, image).expect("an image");
     }
 
     /// Wants to hear of the events that `letters` stand for.
@@ -222,7 +241,7 @@ impl Node {
         }
         let host = TestHost::new(self.clock.clone());
         let (journal, clock, told) = (self.journal.clone(), self.clock.clone(), host.log.clone());
-        Node { keyspace, journal, clock, host, told, scratch: Scratch::default() }
+        Node { keyspace, journal, clock, host, told, scratch: Scratch::default(), shares: false }
     }
 }
 

@@ -66,7 +66,8 @@ fn what_is_applied_is_placed_without_room_and_written_when_there_is_some() {
         let bytes = record_bytes(body.len() as u32);
         assert!(matches!(rig.journal.ensure_room(bytes), Err(Error::Full)));
         let before = rig.journal.tail();
-        let appended = rig.journal.append(&head(RecordKind::Batch, 1), &body, Reserve::Applied).unwrap();
+        let parts = [&body[..400], &body[400..]];
+        let appended = rig.journal.append_parts(&head(RecordKind::Batch, 1), parts, Reserve::Applied).unwrap();
         assert_eq!((appended.start, appended.end), (before, before.after(bytes)));
         let next = rig.journal.append(&head(RecordKind::Batch, 1), b"next", Reserve::Applied).unwrap();
         assert_eq!(next.start, appended.end);

@@ -65,6 +65,24 @@ fn a_record_is_read_from_the_buffer_and_from_the_file() {
 }
 
 #[test]
+fn a_body_in_two_parts_is_the_body_they_make() {
+    let rig = Rig::new();
+    let sizes = [(0, 0), (3, 5), (10, 300_000), (300_000, 0), (262_000, 101), (262_000, 90)];
+    let mut bodies = Vec::new();
+    for (front, back) in sizes {
+        let body: Vec<u8> = (0..front + back).map(|at| (at / 3) as u8).collect();
+        let parts = [&body[..front], &body[front..]];
+        let appended = rig.journal.append_parts(&head(RecordKind::Batch, 1), parts, Reserve::Keep).unwrap();
+        assert_eq!(read(&rig, appended.start), body);
+        rig.journal.write_through(appended.end).unwrap();
+        assert_eq!(read(&rig, appended.start), body);
+        bodies.push(body);
+    }
+    rig.journal.close().unwrap();
+    assert!(Rig::open(&rig.disk).bodies() == bodies);
+}
+
+#[test]
 fn a_record_that_could_not_be_written_is_still_read() {
     let rig = Rig::new();
     let appended = rig.append(b"in flight");

@@ -8,7 +8,7 @@ use crate::entry::Home;
 use crate::partition::Partition;
 use crate::spilled;
 use crate::table::Place;
-use base::TimeMs;
+use base::{SharedBytes, TimeMs};
 use journal::{Journal, RecordHead, RecordKind};
 use parking_lot::MutexGuard;
 use std::ops::{Deref, DerefMut};
@@ -20,13 +20,15 @@ pub(super) struct Part<'a> {
     pub(super) effect_count: u32,
     /// The only effect so far is a put that ended here: its home can be set without looking it up again.
     pub(super) single_put: Option<(u8, Place)>,
+    /// The value of the only effect so far, a put of a large string, whose bytes `effects` leaves out at its end.
+    pub(super) apart: Option<SharedBytes>,
 }
 
 impl<'a> Part<'a> {
     /// A partition that was just locked.
     #[inline]
     pub(super) fn new(guard: MutexGuard<'a, Partition>) -> Self {
-        Part { guard, effects: Vec::new(), effect_count: 0, single_put: None }
+        Part { guard, effects: Vec::new(), effect_count: 0, single_put: None, apart: None }
     }
 
     /// Counts an effect that is about to be made. The first one of a transaction gets the memory in `spare`.
@@ -34,6 +36,8 @@ impl<'a> Part<'a> {
     pub(super) fn begin_effect(&mut self, spare: &mut Vec<u8>) {
         if self.effect_count == 0 {
             self.effects = std::mem::take(spare);
+        } else {
+            self.join_apart();
         }
         self.effect_count += 1;
     }
@@ -49,8 +53,11 @@ impl<'a> Part<'a> {
     #[inline]
     pub(super) fn commit(&mut self, journal: &Journal, time: TimeMs) {
         let head = self.head(RecordKind::Batch, time);
-        let Part { guard, effects, effect_count, single_put } = self;
-        let appended = spilled::append_or_stop(journal, &head, effects);
+        let Part { guard, effects, effect_count, single_put, apart } = self;
+        let appended = match apart {
+            None => spilled::append_or_stop(journal, &head, effects),
+            Some(value) => spilled::append_apart_or_stop(journal, &head, effects, value),
+        };
         guard.set_version(head.version);
         guard.revealed = appended.end;
         let home = Home(appended.start.pack());

@@ -76,7 +76,8 @@ impl<'a> Tx<'a> {
 
     /// Bytes of all changes so far: what the record will hold.
     pub fn changed_bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.effects.len()).sum()
+        let bytes_of = |part: &Part<'_>| part.effects.len() + part.apart.as_ref().map_or(0, |value| value.len());
+        self.parts.iter().map(bytes_of).sum()
     }
 
     /// The end of what is durable in the journal.

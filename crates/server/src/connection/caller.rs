@@ -13,9 +13,11 @@
 //!
 //! Invariants: nothing is sent before [`Connection::settle`]; nobody has an open transaction between two requests.
 
-use super::{Connection, End, IDLE_BUFFER_BYTES_MAX, Stream, poll_read_into};
+use super::input::poll_read_into;
+use super::{Connection, End, IDLE_BUFFER_BYTES_MAX, Stream};
 use crate::clients::Client;
 use crate::serve::Server;
+use base::SharedBytes;
 use commands::run;
 use commands::{Session, table};
 use std::future::poll_fn;
@@ -112,6 +114,8 @@ impl<S: Stream> Connection<S, true> {
     /// A new request: the replies to the last one are forgotten.
     pub fn begin(&mut self) {
         self.out.clear();
+        self.keep_apart(false);
+        self.scratch.source = None;
         if IDLE_BUFFER_BYTES_MAX < self.out.capacity() {
             self.out = Vec::new();
         }
@@ -120,6 +124,22 @@ impl<S: Stream> Connection<S, true> {
     /// The replies to the commands of this request, one after the other, in the protocol of the session.
     pub fn replies(&self) -> &[u8] {
         &self.out
+    }
+
+    /// What large arguments of the commands from here on lie in, until it is `None` again: the keys they are put at share it.
+    pub fn lend(&mut self, source: Option<&Arc<Vec<u8>>>) {
+        self.scratch.source = source.map(Arc::clone);
+    }
+
+    /// Whether large strings in replies are kept apart from here on, for [`Connection::take_apart`].
+    pub fn keep_apart(&mut self, keeps: bool) {
+        self.scratch.apart.want(keeps);
+        self.scratch.apart.truncate(0);
+    }
+
+    /// The first large string that was kept apart: its bytes are left out of [`Connection::replies`].
+    pub fn take_apart(&mut self) -> Option<SharedBytes> {
+        self.scratch.apart.take().into_iter().next().map(|(_, bytes)| bytes)
     }
 
     /// Runs a command to its end, waiting where it has to. Returns where its reply lies in [`Connection::replies`]; that it

@@ -7,6 +7,7 @@
 //! is here, and which events follow it (`events.rs`).
 
 use super::events::Events;
+use base::SharedBytes;
 use std::io::Write;
 use std::ops::Range;
 
@@ -49,12 +50,14 @@ pub fn reason(status: u16) -> &'static str {
 }
 
 /// Where the body of an answer lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Body {
     /// In the answer itself.
     Own,
     /// In the replies to the request's commands.
     Reply(Range<usize>),
+    /// Part of a large string, where its key holds it.
+    Shared(SharedBytes, Range<usize>),
 }
 
 /// See the module's text.
@@ -141,6 +144,12 @@ impl Answer {
         self
     }
 
+    /// The body is this part of a large string.
+    pub fn body_is_shared(&mut self, bytes: SharedBytes, part: Range<usize>) -> &mut Self {
+        self.body = Body::Shared(bytes, part);
+        self
+    }
+
     /// The connection ends after this answer.
     pub fn close(&mut self) -> &mut Self {
         self.closes = true;
@@ -166,7 +175,7 @@ impl Answer {
     fn body_bytes(&self) -> usize {
         match &self.body {
             Body::Own => self.own.len(),
-            Body::Reply(part) => part.len(),
+            Body::Reply(part) | Body::Shared(_, part) => part.len(),
         }
     }
 
@@ -197,6 +206,18 @@ impl Answer {
     pub(super) fn reply_part(&self) -> Option<Range<usize>> {
         match &self.body {
             Body::Reply(part) if self.has_body() => Some(part.clone()),
+            _ => None,
+        }
+    }
+
+    /// The part of a large string that is the body, and is sent. The answer gives it up.
+    pub(super) fn take_shared_part(&mut self) -> Option<(SharedBytes, Range<usize>)> {
+        if !matches!(self.body, Body::Shared(..)) {
+            return None;
+        }
+        let has_body = self.has_body();
+        match std::mem::replace(&mut self.body, Body::Own) {
+            Body::Shared(bytes, part) if has_body => Some((bytes, part)),
             _ => None,
         }
     }

@@ -4,10 +4,13 @@
 //! bytes:  body of the request │ small arguments of the command in hand
 //! ```
 //!
-//! A body is received once and is never copied: a command whose argument it is, or a part of it, only points there.
-//! Invariant: the body stays the same until the next request.
+//! A body is received once and is never copied: a command whose argument it is, or a part of it, only points there. A
+//! large one can be given away with the command in hand, for a key to hold it.
+//! Invariant: the body stays the same until the next request, or until it is given away.
 
+use keyspace::SHARED_BYTES_MIN;
 use std::ops::Range;
+use std::sync::Arc;
 use wire::args::{Args, Ranges};
 use wire::http::percent_decode;
 
@@ -84,6 +87,21 @@ impl Arguments {
         self.ranges.args(&self.bytes)
     }
 
+    /// Gives the bytes of the command in hand away if its body is a large one; [`Arguments::args_in`] reads them there.
+    /// Nothing is left of the request then.
+    pub fn give_away(&mut self) -> Option<Arc<Vec<u8>>> {
+        if self.body_bytes < SHARED_BYTES_MIN {
+            return None;
+        }
+        self.body_bytes = 0;
+        Some(Arc::new(std::mem::take(&mut self.bytes)))
+    }
+
+    /// The command, whose bytes may have been given away.
+    pub fn args_in<'a>(&'a self, given_away: Option<&'a Arc<Vec<u8>>>) -> Args<'a> {
+        self.ranges.args(given_away.map_or(&self.bytes, |bytes| bytes))
+    }
+
     /// A new request, without a body so far.
     pub(super) fn begin_request(&mut self) {
         self.bytes.clear();
@@ -128,6 +146,24 @@ mod tests {
         assert_eq!(arguments.args().iter().collect::<Vec<_>>(), [&b"ECHO"[..], b"world"]);
         assert!(arguments.begin(b"GET").add_decoded(b"%").is_none());
         arguments.begin_request();
+        assert_eq!(arguments.body(), b"");
+    }
+
+    #[test]
+    fn a_large_body_is_given_away_with_its_command() {
+        let mut arguments = Arguments::default();
+        for bytes in [SHARED_BYTES_MIN - 1, SHARED_BYTES_MIN] {
+            arguments.begin_request();
+            arguments.body_space().resize(bytes, b'v');
+            arguments.end_body();
+            arguments.begin(b"SET").add(b"k").add_body();
+            let at = arguments.body().as_ptr();
+            let given_away = arguments.give_away();
+            assert_eq!(given_away.is_some(), bytes == SHARED_BYTES_MIN);
+            let args = arguments.args_in(given_away.as_ref());
+            assert_eq!((args.at(0), args.at(1), args.at(2).len()), (&b"SET"[..], &b"k"[..], bytes));
+            assert!(std::ptr::eq(args.at(2).as_ptr(), at));
+        }
         assert_eq!(arguments.body(), b"");
     }
 }

@@ -224,6 +224,7 @@ impl<S: Stream> HttpConnection<S> {
                 // Once an eighth has come there is room for all of it: growing by halves would copy more, and twice.
                 let ahead = if bytes / 8 <= space.len() { missing } else { space.len().max(BODY_AHEAD_BYTES_MAX) };
                 let room = missing.min(ahead) + ARGUMENTS_BYTES;
+                space.reserve_exact(room);
                 let deadline = PACE.deadline(begun, space.len());
                 if self.caller.read_more(space, room, Some(deadline)).await? == Received::TimedOut {
                     return Ok(self.refuse_body(408, TOO_SLOW));
@@ -291,6 +292,10 @@ impl<S: Stream> HttpConnection<S> {
                 self.flush().await?;
                 self.caller.send_reply(part, PACE).await?;
             }
+        }
+        if let Some((bytes, part)) = self.answer.take_shared_part() {
+            self.flush().await?;
+            self.caller.send(&bytes[part], PACE).await?;
         }
         if ANSWERS_BYTES_MAX <= self.out.len() {
             self.flush().await?;

@@ -10,6 +10,7 @@ use crate::connection::{End, Stream};
 use crate::http::doors::Visit;
 use crate::http::problem::refuse;
 use crate::http::request::Method;
+use base::SharedBytes;
 use base::number::parse_u64;
 use std::ops::Range;
 use wire::value::Value;
@@ -47,8 +48,10 @@ pub async fn get<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
     if !begin(found, visit, b"GETVER") {
         return Ok(());
     }
+    visit.caller.keep_apart(true);
     let reply = visit.caller.call(visit.arguments.args()).await?;
-    match value_and_version(visit.caller.replies(), reply.clone()) {
+    let apart = visit.caller.take_apart();
+    match value_and_version(visit.caller.replies(), reply.clone(), apart) {
         Some((value, version)) => answer(visit, value, version),
         None if is_refused(visit, reply) => {}
         None => _ = refuse(visit.answer, 404, "there is no such key"),
@@ -56,17 +59,39 @@ pub async fn get<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
     Ok(())
 }
 
+/// Where a value lies.
+#[derive(Debug, PartialEq)]
+enum Lies {
+    /// Among the replies.
+    Here(Range<usize>),
+    /// A large one: where its key holds it.
+    Apart(SharedBytes),
+}
+
+impl Lies {
+    fn bytes(&self) -> usize {
+        match self {
+            Lies::Here(place) => place.len(),
+            Lies::Apart(value) => value.len(),
+        }
+    }
+}
+
 /// Where the value of a reply of GETVER lies, and the version.
-fn value_and_version(replies: &[u8], reply: Range<usize>) -> Option<(Range<usize>, u64)> {
+fn value_and_version(replies: &[u8], reply: Range<usize>, apart: Option<SharedBytes>) -> Option<(Lies, u64)> {
     let bytes = replies[reply.clone()].strip_suffix(b"\r\n")?;
     let colon = bytes.iter().rposition(|byte| *byte == b':')?;
     let version = parse_u64(&bytes[colon + 1..])?;
     let rest = bytes.strip_prefix(b"*2\r\n")?;
     let first = reply.start + bytes.len() - rest.len();
-    Some((bulk_of(replies, first..reply.start + colon)?, version))
+    let value = match apart {
+        Some(value) => Lies::Apart(value),
+        None => Lies::Here(bulk_of(replies, first..reply.start + colon)?),
+    };
+    Some((value, version))
 }
 
-fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Range<usize>, version: u64) {
+fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Lies, version: u64) {
     let here = Tag::Version(version);
     if let Some(known) = visit.request.header("if-none-match")
         && known.split(|byte| *byte == b',').map(tag).any(|known| known == Tag::Any || known == here)
@@ -75,7 +100,10 @@ fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Range<usize>, version: u64
         return;
     }
     if wants_json(visit) {
-        let value = Value::Bulk(visit.caller.replies()[value].to_vec());
+        let value = Value::Bulk(match value {
+            Lies::Here(place) => visit.caller.replies()[place].to_vec(),
+            Lies::Apart(value) => value.to_vec(),
+        });
         visit.answer.etag(version).header("content-type", "application/json");
         put_json(visit.answer.body(), &value, Bytes::Marked);
         return;
@@ -84,21 +112,28 @@ fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Range<usize>, version: u64
     // Of the methods only GET has ranges (RFC 9110 §14.2).
     let has_ranges = visit.request.method == Method::Get && is_current;
     let range = visit.request.header("range").filter(|_| has_ranges).and_then(range_of);
-    match range.map(|range| range.within(value.len())) {
-        None => _ = visit.answer.etag(version),
+    let bytes = value.bytes();
+    let part = match range.map(|range| range.within(bytes)) {
+        None => {
+            visit.answer.etag(version);
+            0..bytes
+        }
         Some(Some(part)) => {
-            let said = format!("bytes {}-{}/{}", part.start, part.end - 1, value.len());
+            let said = format!("bytes {}-{}/{bytes}", part.start, part.end - 1);
             visit.answer.status(206).etag(version).header("content-range", said);
-            visit.answer.header("content-type", BYTES).body_is_reply(value.start + part.start..value.start + part.end);
-            return;
+            part
         }
         Some(None) => {
-            let detail = format!("the value has {} bytes", value.len());
-            refuse(visit.answer, 416, &detail).header("content-range", format!("bytes */{}", value.len()));
+            let detail = format!("the value has {bytes} bytes");
+            refuse(visit.answer, 416, &detail).header("content-range", format!("bytes */{bytes}"));
             return;
         }
-    }
-    visit.answer.header("content-type", BYTES).body_is_reply(value);
+    };
+    visit.answer.header("content-type", BYTES);
+    match value {
+        Lies::Here(place) => visit.answer.body_is_reply(place.start + part.start..place.start + part.end),
+        Lies::Apart(value) => visit.answer.body_is_shared(value, part),
+    };
 }
 
 /// One range of bytes.
@@ -158,7 +193,10 @@ pub async fn put<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
             return Ok(());
         }
     }
-    let reply = visit.caller.call(visit.arguments.args()).await?;
+    let given_away = visit.arguments.give_away();
+    visit.caller.lend(given_away.as_ref());
+    let reply = visit.caller.call(visit.arguments.args_in(given_away.as_ref())).await?;
+    visit.caller.lend(None);
     if visit.caller.replies()[reply.clone()] == *b"+OK\r\n" {
         let version = visit.caller.session().written_version.0;
         visit.answer.status(204).etag(version);
@@ -263,9 +301,14 @@ mod tests {
     #[test]
     fn a_value_is_found_beside_its_version() {
         let replies = b"+OK\r\n*2\r\n$3\r\na:b\r\n:17\r\n";
-        let (value, version) = value_and_version(replies, 5..replies.len()).expect("it is GETVER's");
-        assert_eq!((&replies[value], version), (&b"a:b"[..], 17));
-        assert_eq!(value_and_version(b"_\r\n", 0..3), None);
-        assert_eq!(value_and_version(b"-ERR a:1\r\n", 0..10), None);
+        let of = |replies: &[u8], start, apart| value_and_version(replies, start..replies.len(), apart);
+        let place = replies.len() - 10..replies.len() - 7;
+        assert_eq!(&replies[place.clone()], b"a:b");
+        assert_eq!(of(replies, 5, None), Some((Lies::Here(place), 17)));
+        let large = SharedBytes::from(b"large".to_vec());
+        let apart = Some(large.clone());
+        assert_eq!(of(b"*2\r\n$5\r\n\r\n:17\r\n", 0, apart), Some((Lies::Apart(large), 17)));
+        assert_eq!(of(b"_\r\n", 0, None), None);
+        assert_eq!(of(b"-ERR a:1\r\n", 0, None), None);
     }
 }
