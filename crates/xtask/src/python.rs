@@ -15,6 +15,7 @@ pub const CLIENT_PROGRAMS: &[&str] = &["python3", "redis-cli", "redis-benchmark"
 pub const CI_RUNS: &[(&str, &[&str])] = &[
     ("clients.py", &[]),
     ("http_doors.py", &[]),
+    ("http_slow.py", &[]),
     ("hostile.py", &[]),
     ("tls.py", &[]),
     ("openapi.py", &[]),
