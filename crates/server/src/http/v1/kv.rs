@@ -1,13 +1,15 @@
 //! Strings as raw bytes: `/v1/kv/{key}`. The version of a key is its ETag, by which it is compared and set.
 //!
-//! Deliberately not kept: content types. What a value is, its readers know; it is `application/octet-stream` here.
+//! The content type of a PUT is kept, and told by GET; see `media_type.rs`. Without one a value is
+//! `application/octet-stream`.
 
 use super::is_refused;
-use super::reply::{Bytes, bulk_of, put_json};
+use super::reply::{Bytes, bulk_at, put_json};
 use super::routes::Found;
-use super::run::{BYTES, Wrong, put_path, time, wants_json};
+use super::run::{Wrong, put_path, time, wants_json};
 use crate::connection::{End, Stream};
 use crate::http::doors::Visit;
+use crate::http::media_type;
 use crate::http::problem::refuse;
 use crate::http::request::Method;
 use base::number::parse_u64;
@@ -47,26 +49,39 @@ pub async fn get<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
     if !begin(found, visit, b"GETVER") {
         return Ok(());
     }
+    visit.arguments.add(b"MEDIATYPE");
     let reply = visit.caller.call(visit.arguments.args()).await?;
-    match value_and_version(visit.caller.replies(), reply.clone()) {
-        Some((value, version)) => answer(visit, value, version),
+    match versioned(visit.caller.replies(), reply.clone()) {
+        Some(found) => answer(visit, found),
         None if is_refused(visit, reply) => {}
         None => _ = refuse(visit.answer, 404, "there is no such key"),
     }
     Ok(())
 }
 
-/// Where the value of a reply of GETVER lies, and the version.
-fn value_and_version(replies: &[u8], reply: Range<usize>) -> Option<(Range<usize>, u64)> {
-    let bytes = replies[reply.clone()].strip_suffix(b"\r\n")?;
-    let colon = bytes.iter().rposition(|byte| *byte == b':')?;
-    let version = parse_u64(&bytes[colon + 1..])?;
-    let rest = bytes.strip_prefix(b"*2\r\n")?;
-    let first = reply.start + bytes.len() - rest.len();
-    Some((bulk_of(replies, first..reply.start + colon)?, version))
+/// What a reply of GETVER says.
+#[derive(Debug, PartialEq, Eq)]
+struct Versioned {
+    /// Where the value lies.
+    value: Range<usize>,
+    version: u64,
+    /// Where its media type lies, if it has one.
+    media_type: Option<Range<usize>>,
 }
 
-fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Range<usize>, version: u64) {
+/// Reads a reply of GETVER; `None` when it is something else.
+fn versioned(replies: &[u8], reply: Range<usize>) -> Option<Versioned> {
+    let rest = replies[reply.clone()].strip_prefix(b"*3\r\n")?;
+    let value = bulk_at(replies, reply.end - rest.len())?;
+    let rest = replies[value.end + 2..reply.end].strip_prefix(b":")?;
+    let line = memchr::memchr(b'\r', rest)?;
+    let version = parse_u64(&rest[..line])?;
+    let media_type = bulk_at(replies, reply.end - rest.len() + line + 2);
+    Some(Versioned { value, version, media_type })
+}
+
+fn answer<S: Stream>(visit: &mut Visit<'_, S>, found: Versioned) {
+    let Versioned { value, version, media_type } = found;
     let here = Tag::Version(version);
     if let Some(known) = visit.request.header("if-none-match")
         && known.split(|byte| *byte == b',').map(tag).any(|known| known == Tag::Any || known == here)
@@ -74,7 +89,10 @@ fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Range<usize>, version: u64
         visit.answer.status(304).etag(version);
         return;
     }
-    if wants_json(visit) {
+    let replies = visit.caller.replies();
+    let media_type = media_type.map(|place| &replies[place]);
+    // What is JSON already is not told within a string.
+    if !media_type::is_json(media_type) && wants_json(visit) {
         let value = Value::Bulk(visit.caller.replies()[value].to_vec());
         visit.answer.etag(version).header("content-type", "application/json");
         put_json(visit.answer.body(), &value, Bytes::Marked);
@@ -89,7 +107,8 @@ fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Range<usize>, version: u64
         Some(Some(part)) => {
             let said = format!("bytes {}-{}/{}", part.start, part.end - 1, value.len());
             visit.answer.status(206).etag(version).header("content-range", said);
-            visit.answer.header("content-type", BYTES).body_is_reply(value.start + part.start..value.start + part.end);
+            media_type::put(visit.answer, media_type);
+            visit.answer.body_is_reply(value.start + part.start..value.start + part.end);
             return;
         }
         Some(None) => {
@@ -98,7 +117,8 @@ fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Range<usize>, version: u64
             return;
         }
     }
-    visit.answer.header("content-type", BYTES).body_is_reply(value);
+    media_type::put(visit.answer, media_type);
+    visit.answer.body_is_reply(value);
 }
 
 /// One range of bytes.
@@ -170,8 +190,11 @@ pub async fn put<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
 
 const UNMET: &str = "the key is not at that version";
 
-/// Adds condition and time to live. Returns false when the condition cannot hold.
+/// Adds media type, condition and time to live. Returns false when the condition cannot hold.
 fn put_options<S>(visit: &mut Visit<'_, S>) -> Result<bool, Wrong> {
+    if let Some(media_type) = media_type::said(visit.request) {
+        visit.arguments.add(b"MEDIATYPE").add(media_type);
+    }
     match time(visit, "ttl")? {
         None => {}
         Some(0) => return Err("ttl is a time to come".to_owned()),
@@ -262,10 +285,13 @@ mod tests {
 
     #[test]
     fn a_value_is_found_beside_its_version() {
-        let replies = b"+OK\r\n*2\r\n$3\r\na:b\r\n:17\r\n";
-        let (value, version) = value_and_version(replies, 5..replies.len()).expect("it is GETVER's");
-        assert_eq!((&replies[value], version), (&b"a:b"[..], 17));
-        assert_eq!(value_and_version(b"_\r\n", 0..3), None);
-        assert_eq!(value_and_version(b"-ERR a:1\r\n", 0..10), None);
+        let replies = b"+OK\r\n*3\r\n$3\r\na:b\r\n:17\r\n_\r\n";
+        let found = versioned(replies, 5..replies.len()).expect("it is GETVER's");
+        assert_eq!((&replies[found.value], found.version, found.media_type), (&b"a:b"[..], 17, None));
+        let replies = b"*3\r\n$0\r\n\r\n:1\r\n$10\r\ntext/plain\r\n";
+        let found = versioned(replies, 0..replies.len()).expect("it is GETVER's");
+        assert_eq!(found.media_type.map(|place| &replies[place]), Some(&b"text/plain"[..]));
+        assert_eq!(versioned(b"_\r\n", 0..3), None);
+        assert_eq!(versioned(b"-ERR a:1\r\n", 0..10), None);
     }
 }
