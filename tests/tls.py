@@ -342,6 +342,7 @@ def http_is_the_same_over_tls(rig: Rig):
     expect(ask(client, "GET", "/v1/kv/https"), (200, big))
     expect(rig.plain().get("https"), "b" * BIG)
     expect(ask(client, "GET", "/hustdb/exist?key=https")[0], 200)
+    expect(f"https://127.0.0.1:{rig.https_port}/v1/kv/greeting".encode() in ask(client, "GET", "/v1/docs")[1], True)
     name = f"127.0.0.1:{rig.https_port}"
     own = {"origin": f"https://{name}", "host": name, "sec-fetch-site": "same-origin"}
     expect(ask(client, "DELETE", "/v1/kv/https", headers=own), (204, b""))
