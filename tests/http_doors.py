@@ -107,6 +107,52 @@ def bytes_of_any_kind_come_back_as_they_were(door):
     expect_problem(door.ask("GET", "/v1/kv/a%2"), 400, "hexadecimal")
 
 
+def content_types_are_kept_and_told(door):
+    stored = {"png": "image/png", "text": "Text/Plain; charset=utf-8", "page": "text/html", "drawing": "image/svg+xml"}
+    for key, content_type in stored.items():
+        expect(door.ask("PUT", f"/v1/kv/{key}", b"<b>", content_type=content_type).status, 204)
+    for key, content_type in stored.items():
+        for method, headers, status in (("GET", {}, 200), ("HEAD", {}, 200), ("GET", {"range": "bytes=0-1"}, 206)):
+            got = door.ask(method, f"/v1/kv/{key}", **headers)
+            expect((got.status, got.headers["content-type"]), (status, content_type))
+            expect(got.headers["x-content-type-options"], "nosniff")
+            runs = key in ("page", "drawing")
+            expect(got.headers["content-security-policy"], "sandbox" if runs else None)
+    # What is no news is not kept: the default, and what curl says of whatever it is given.
+    for content_type in ("application/octet-stream", "application/x-www-form-urlencoded", ""):
+        expect(door.ask("PUT", "/v1/kv/page", b"x", content_type=content_type).status, 204)
+        got = door.ask("GET", "/v1/kv/page")
+        expect(got.headers["content-type"], "application/octet-stream")
+        expect((got.headers["x-content-type-options"], door.resp("GETVER", "page", "MEDIATYPE")[2]), (None, None))
+    for wrong in ("text", "text/", "text/html, text/plain", "a/b; c", "x" * 300 + "/y", "multipart/x-mixed-replace"):
+        expect_problem(door.ask("PUT", "/v1/kv/png", b"x", content_type=wrong), 400, "x-mixed" if "x-m" in wrong else "media type")
+    expect(door.ask("GET", "/v1/kv/png").body, b"<b>")
+
+
+def content_types_go_where_values_go(door):
+    typed = lambda key: door.ask("GET", f"/v1/kv/{key}").headers["content-type"]
+    door.ask("PUT", "/v1/kv/k?ttl=60s", b"{}", content_type="text/css", larder_sync="disk")
+    door.resp("RENAME", "k", "m")
+    door.resp("COPY", "m", "n")
+    door.resp("APPEND", "n", "x")
+    expect((typed("m"), typed("n")), ("text/css", "text/css"))
+    door.resp("SET", "m", "x")
+    door.resp("DEL", "n")
+    door.resp("SET", "n", "x")
+    expect((typed("m"), typed("n")), ("application/octet-stream",) * 2)
+    door.ask("PUT", "/v1/kv/short?ttl=50ms", b"x", content_type="text/css")
+    time.sleep(0.1)
+    door.resp("SET", "short", "x")
+    expect(typed("short"), "application/octet-stream")
+
+
+def what_was_put_as_json_is_not_told_within_a_string(door):
+    door.ask("PUT", "/v1/kv/json", b'{"a": 1}', content_type=JSON)
+    door.ask("PUT", "/v1/kv/text", b'{"a": 1}', content_type="text/plain")
+    expect(door.ask("GET", "/v1/kv/json", accept=JSON).json(), {"a": 1})
+    expect(door.ask("GET", "/v1/kv/text", accept=JSON).json(), '{"a": 1}')
+
+
 def an_empty_value_is_a_value(door):
     expect(door.ask("PUT", "/v1/kv/e", b"").status, 204)
     expect((door.ask("GET", "/v1/kv/e").status, door.resp("EXISTS", "e")), (200, 1))
@@ -338,6 +384,14 @@ def what_is_not_there_is_refused_by_name(door):
     refused = door.ask("POST", "/v1/kv/a", b"x")
     expect_problem(refused, 405, "POST")
     expect(sorted(refused.headers["allow"].split(", ")), ["DELETE", "GET", "HEAD", "PUT"])
+    for path, name in (
+        ("/v1/keys?count=x", "count"),
+        ("/v1/keys?count=0", "count"),
+        ("/v1/keys?cursor=x", "cursor"),
+        ("/v1/zsets/z?start=x", "start"),
+        ("/v1/lists/l?stop=1.5", "stop"),
+    ):
+        expect_problem(door.ask("GET", path), 400, name)
     door.command("LPUSH", "l", "x")
     expect_problem(door.ask("GET", "/v1/kv/l"), 409, "wrong kind")
     expect(door.ask("GET", "/v1/kv/l").json()["code"], "WRONGTYPE")
@@ -510,6 +564,9 @@ def users_are_those_of_the_server(door):
 
 CHECKS = [
     bytes_of_any_kind_come_back_as_they_were,
+    content_types_are_kept_and_told,
+    content_types_go_where_values_go,
+    what_was_put_as_json_is_not_told_within_a_string,
     an_empty_value_is_a_value,
     versions_are_compared_and_set,
     of_many_who_set_the_same_version_one_wins,
@@ -549,6 +606,27 @@ def attempt(check, door) -> bool:
     return True
 
 
+def content_types_outlive_the_process(template: str) -> bool:
+    """What was acknowledged is told after a kill and after a clean stop, which leaves a checkpoint."""
+    port = free_port()
+    with Server(template.replace("--http-port 0", f"--http-port {port}")) as server:
+        try:
+            for round, stop in enumerate((server.kill9, server.terminate, server.kill9, server.kill9)):
+                server.start()
+                door = Door(port, server.port)
+                for number in range(round):
+                    got = door.ask("GET", f"/v1/kv/{number}")
+                    expect((got.headers["content-type"], got.body), (f"text/of-{number}", b"value"))
+                put = door.ask("PUT", f"/v1/kv/{round}", b"value", content_type=f"text/of-{round}")
+                expect(put.status, 204)
+                door.connection.close()
+                stop()
+            return True
+        except AssertionError:
+            print(f"FAILED   content_types_outlive_the_process\n{traceback.format_exc(limit=3)}", flush=True)
+            return False
+
+
 def taken_port_is_named(template: str) -> bool:
     """A second server on the same HTTP port says which flag names it."""
     with socket.socket() as taken:
@@ -580,6 +658,7 @@ def main() -> int:
                 if not has_password:
                     Connection(server.port).call("FLUSHALL")
                 passed.append(attempt(check, Door(port, server.port)))
+    passed.append(content_types_outlive_the_process(options.server_command))
     passed.append(taken_port_is_named(options.server_command))
     print(f"{sum(passed)} of {len(passed)} checks passed")
     return 0 if all(passed) else 1

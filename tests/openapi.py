@@ -12,6 +12,10 @@ Prints a line per check that fails; exit status 1 if any does.
 import http.client
 import json
 import re
+import shlex
+import shutil
+import socket
+import subprocess
 import sys
 import traceback
 
@@ -19,13 +23,15 @@ from resp import Connection
 from support import Server, free_port, parser
 
 STREAMS = ("/v1/subscribe", "/v1/subscribe/{channel}", "/v1/changes")
+# What the examples call a key of each type.
+KEYS = ("greeting", "person", "fruit", "scores", "basket")
 SETUPS = {
     "nothing is there": [],
-    "a string": [("SET", "greeting", "hello")],
-    "a hash": [("HSET", "greeting", "name", "Ada")],
-    "a set": [("SADD", "greeting", "ada")],
-    "a sorted set": [("ZADD", "greeting", "1", "ada")],
-    "a list": [("RPUSH", "greeting", "ada")],
+    "a string": [("SET", key, "hello") for key in KEYS],
+    "a hash": [("HSET", key, "name", "Ada") for key in KEYS],
+    "a set": [("SADD", key, "apples") for key in KEYS],
+    "a sorted set": [("ZADD", key, "1", "ada") for key in KEYS],
+    "a list": [("RPUSH", key, "ada") for key in KEYS],
 }
 
 
@@ -216,6 +222,38 @@ def the_page_has_every_operation_and_needs_nobody_else(door):
     expect(re.findall(r"<script|src=|@import|url\(|href=\"http", page), [])
 
 
+def examples_can_be_followed_in_a_row(door):
+    """Each is run by a shell's rules, from the top of the page to its end: none meets a key of another type."""
+    door.resp.call("FLUSHALL")
+    assert shutil.which("curl"), "this needs curl"
+    for _, path, sample in every_sample(door.document):
+        if path in STREAMS:
+            continue
+        words = ["-sS", "-m", "20", "-o", "/dev/null", "-w", "%{http_code}", *shlex.split(sample)[1:]]
+        status = int(subprocess.run(["curl", *words], capture_output=True, text=True, check=True).stdout)
+        assert status < 300 or status == 404, f"{sample}: {status}"
+
+
+def every_sample(document):
+    """Method, path and example of each operation, in the order of the document."""
+    for method, path, _, operation in operations(document):
+        yield method, path, operation["x-codeSamples"][0]["source"]
+
+
+def examples_ask_the_server_that_was_asked(door):
+    for path in ("/v1/docs", "/v1/openapi.json"):
+        for host in (f"127.0.0.1:{door.http_port}", "larder:9999", "[::1]:1"):
+            response, body = door.ask("GET", path, headers={"host": host})
+            assert f"http://{host}/v1/kv/greeting" in body.decode(), host
+        # HTTP/1.0 need not say.
+        with socket.create_connection(("127.0.0.1", door.http_port), timeout=20) as peer:
+            peer.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            page = b""
+            while received := peer.recv(1 << 16):
+                page += received
+        assert f"http://localhost:{door.http_port}/v1/kv/greeting" in page.decode()
+
+
 def messages_come_as_events(door):
     stream = door.stream("/v1/subscribe/news,a%2Cb?channel=more&pattern=w*")
     expect((stream.response.status, stream.response.headers["content-type"]), (200, "text/event-stream"))
@@ -276,6 +314,8 @@ CHECKS = [
     every_command_is_in_the_document,
     what_was_read_before_is_not_sent_again,
     the_page_has_every_operation_and_needs_nobody_else,
+    examples_can_be_followed_in_a_row,
+    examples_ask_the_server_that_was_asked,
     messages_come_as_events,
     changes_of_keys_come_as_events_when_they_are_told,
     a_reader_that_is_too_slow_is_cut,

@@ -1,5 +1,5 @@
 """TLS against a real server: redis-py and redis-cli, clients with and without certificates, certificates that are
-replaced while connections go on, files that are no good, and the admin port.
+replaced while connections go on, files that are no good, HTTP and the admin port.
 
 What this deliberately is not: a test of the cryptography, which is rustls's. Certificates are made here by `openssl`.
 
@@ -55,8 +55,9 @@ class Rig:
         # In force is what lies here.
         self.served = home / "served.crt", home / "served.key"
         self.put(self.first)
-        self.template, self.port, self.admin_port = template, free_port(), free_port()
-        self.server = Server(template, flags=f"{self.flags()} --tls-port {self.port}")
+        self.template, self.port, self.admin_port, self.https_port = template, free_port(), free_port(), free_port()
+        ports = f"--tls-port {self.port} --http-tls-port {self.https_port}"
+        self.server = Server(template, flags=f"{self.flags()} {ports}")
 
     def put(self, pair):
         """Replaces the certificate and key that the server was told of."""
@@ -89,9 +90,16 @@ class Rig:
         raw = socket.create_connection(("127.0.0.1", port or self.port), timeout=20)
         return context.wrap_socket(raw, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
 
-    def shown(self):
+    def https(self, pair=None, port=None):
+        """A client of HTTP over TLS, with this certificate."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        if pair:
+            context.load_cert_chain(*map(str, pair))
+        return http.client.HTTPSConnection("127.0.0.1", port or self.https_port, timeout=20, context=context)
+
+    def shown(self, port=None):
         """The certificate that the server shows now."""
-        with self.connect(self.good) as stream:
+        with self.connect(self.good, port=port) as stream:
             return ssl.DER_cert_to_PEM_cert(stream.getpeercert(binary_form=True)).split()
 
     def logged(self, words: str):
@@ -310,6 +318,7 @@ def a_server_that_cannot_serve_tls_says_why_and_ends(rig: Rig):
         (f"{rig.flags(cert_file='/nowhere')} --tls-port 1", "`tls-cert-file`: cannot read /nowhere: No such file"),
         (f"{rig.flags(key_file=rig.second[1])} --tls-port 1", f"{rig.second[1]} is not the key of the certificate in"),
         ("--tls-port 1", "`tls-cert-file` names no file"),
+        ("--http-tls-port 1", "`tls-cert-file` names no file"),
         (f"{rig.flags()} --tls-port 1", "refusing to serve 0.0.0.0 without a password"),
     ]
     everywhere = rig.template.replace("--bind 127.0.0.1", "--bind '*'").replace("--port {port}", "--port 0")
@@ -318,6 +327,83 @@ def a_server_that_cannot_serve_tls_says_why_and_ends(rig: Rig):
             server.spawn()
             status, server.process = server.process.wait(20), None
             assert status == 2 and words in server.log_tail(), f"{status}, {server.log_tail()} and not {words!r}"
+
+
+def ask(client, method, path, body=None, headers=None):
+    """Status and body of an answer, on a connection that is kept."""
+    client.request(method, path, body, headers or {})
+    response = client.getresponse()
+    return response.status, response.read()
+
+
+def http_is_the_same_over_tls(rig: Rig):
+    client, big = rig.https(rig.good), b"b" * BIG
+    expect(ask(client, "PUT", "/v1/kv/https", big, {"content-type": "text/plain"}), (204, b""))
+    expect(ask(client, "GET", "/v1/kv/https"), (200, big))
+    expect(rig.plain().get("https"), "b" * BIG)
+    expect(ask(client, "GET", "/hustdb/exist?key=https")[0], 200)
+    expect(f"https://127.0.0.1:{rig.https_port}/v1/kv/greeting".encode() in ask(client, "GET", "/v1/docs")[1], True)
+    name = f"127.0.0.1:{rig.https_port}"
+    own = {"origin": f"https://{name}", "host": name, "sec-fetch-site": "same-origin"}
+    expect(ask(client, "DELETE", "/v1/kv/https", headers=own), (204, b""))
+
+
+def answers_without_an_end_come_over_tls_as_they_are_said(rig: Rig):
+    client = rig.https(rig.good)
+    client.request("GET", "/v1/subscribe/over-tls")
+    events = client.getresponse()
+    expect(events.status, 200)
+    until(lambda: rig.plain().publish("over-tls", "said") == 1)
+    expect([events.readline(), events.readline()], [b"id: 1\n", b'data: {"channel":"over-tls","message":"said"}\n'])
+
+
+def http_over_tls_ends_as_tls_should(rig: Rig):
+    with rig.connect(rig.good, port=rig.https_port) as stream:
+        stream.sendall(b"GET /v1/kv/none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        said = b""
+        # Anything but a notice of the end is an exception.
+        while received := stream.recv(1 << 16):
+            said += received
+    expect(said[:13], b"HTTP/1.1 404 ")
+
+
+def http_over_tls_asks_for_certificates_as_resp_does(rig: Rig):
+    for pair, words in (None, "the client showed no certificate"), (rig.late, "certificate expired"):
+        time.sleep(LOG_EVERY_SECONDS)
+        with contextlib.suppress(ssl.SSLError, ConnectionResetError, http.client.RemoteDisconnected):
+            ask(rig.https(pair), "GET", "/v1/kv/k")
+            raise AssertionError("the server let it in")
+        rig.logged(words)
+    time.sleep(LOG_EVERY_SECONDS)
+    with contextlib.suppress(ConnectionResetError, http.client.RemoteDisconnected):
+        ask(http.client.HTTPConnection("127.0.0.1", rig.https_port, timeout=20), "GET", "/v1/kv/k")
+        raise AssertionError("it speaks without TLS")
+    rig.logged("the client does not speak TLS")
+
+
+def a_replaced_certificate_is_shown_over_http_too(rig: Rig):
+    old = rig.https(rig.good)
+    expect(ask(old, "GET", "/v1/kv/none")[0], 404)
+    socket_before = old.sock
+    rig.put(rig.second)
+    rig.logged("new connections get the new certificate")
+    expect(rig.shown(rig.https_port), pem(rig.second[0]))
+    rig.put(rig.first)
+    rig.logged("new connections get the new certificate")
+    expect(rig.shown(rig.https_port), pem(rig.first[0]))
+    expect((ask(old, "GET", "/v1/kv/none")[0], old.sock is socket_before), (404, True))
+
+
+def the_port_of_http_over_tls_can_be_moved_and_closed(rig: Rig):
+    moved, settings = free_port(), rig.plain()
+    settings.config_set("http-tls-port", moved)
+    expect(ask(rig.https(rig.good, moved), "GET", "/v1/kv/none")[0], 404)
+    settings.config_set("http-tls-port", 0)
+    with contextlib.suppress(ConnectionRefusedError):
+        ask(rig.https(rig.good, moved), "GET", "/v1/kv/none")
+        raise AssertionError("it is still served")
+    settings.config_set("http-tls-port", rig.https_port)
+    expect(ask(rig.https(rig.good), "GET", "/v1/kv/none")[0], 404)
 
 
 USES = [
@@ -335,6 +421,12 @@ USES = [
     a_port_changes_between_plain_and_tls,
     a_handshake_ends_when_it_is_killed_or_too_slow,
     the_admin_port_speaks_tls,
+    http_is_the_same_over_tls,
+    answers_without_an_end_come_over_tls_as_they_are_said,
+    http_over_tls_ends_as_tls_should,
+    http_over_tls_asks_for_certificates_as_resp_does,
+    a_replaced_certificate_is_shown_over_http_too,
+    the_port_of_http_over_tls_can_be_moved_and_closed,
     a_server_without_a_plain_port_serves_tls,
     a_server_that_cannot_serve_tls_says_why_and_ends,
 ]

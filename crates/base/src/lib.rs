@@ -8,6 +8,7 @@ pub mod codec;
 pub mod decimal;
 pub mod glob;
 pub mod ids;
+pub mod media_type;
 pub mod number;
 pub mod shared;
 pub mod slot;

@@ -4,8 +4,10 @@
 //! the data only; a bucket is what hustdb's clients compute of a name: [`bucket`].
 //!
 //! A page is found by walking from the start each time. A walk over everything looks at each partition under its own lock,
-//! so a page may show what no moment had; what lies in the journal only is fetched before it is looked at, tables
-//! included.
+//! so a page may show what no moment had. What lies in the journal only is fetched before it is looked at, tables
+//! included: the walk stops there, keeps what it has found with the session ([`Walk`]), and goes on from there when its
+//! command is run anew. So it needs no more in memory at a time than the next table, as other commands do, and ends however
+//! little memory there is.
 //!
 //! Deliberately not here: JSON, and snapshots to page over (the HTTP door).
 //!
@@ -19,9 +21,8 @@ use crate::spec::{Arity, Flags, Keys, Scope, Spec};
 use crate::touches::{Dbs, Touches};
 use base::number::format_i64;
 use base::{PartitionId, TimeMs};
-use keyspace::elements::{ELEMENTS_DB, decode_version, record_name};
+use keyspace::elements::{decode_version, records_db};
 use keyspace::entry::{EntryRef, Stored};
-use keyspace::hash::Hash;
 use keyspace::partition::has_ended;
 use keyspace::{Kind, Partition, Spilled, Value};
 use std::ops::{ControlFlow, Range};
@@ -37,8 +38,8 @@ pub const PAGE_ITEMS_MAX: usize = 1_000_000;
 pub const PAGE_BYTES_MAX: usize = 64 << 20;
 /// Items that may be skipped before a page.
 const SKIPPED_MAX: usize = 100_000_000;
-/// Values fetched for one walk before it is begun anew.
-const FETCHED_MAX: usize = 1000;
+/// Bytes of values after which a walk asks for no further one before it goes on.
+const FETCHED_BYTES: usize = 64 << 10;
 /// Tables that are told one by one.
 const TABLES_MAX: usize = 8192;
 
@@ -94,6 +95,7 @@ pub fn bucket(name: &[u8]) -> u16 {
 }
 
 /// A pair or an element on a page.
+#[derive(Clone, Debug)]
 struct Item {
     name: Vec<u8>,
     value: Option<Vec<u8>>,
@@ -103,6 +105,7 @@ struct Item {
 }
 
 /// What is asked for, and what was found of it.
+#[derive(Clone, Debug)]
 struct Page {
     buckets: Range<u16>,
     skip: usize,
@@ -110,17 +113,15 @@ struct Page {
     has_values: bool,
     /// Of a sorted set only what has a score between these, both included.
     scores: Option<(f64, f64)>,
-    /// Of a walk over everything, items say which table they are of.
-    tells_tables: bool,
+    /// Of a walk over everything, the file; items say which table they are of then.
+    file: Option<usize>,
     items: Vec<Item>,
     bytes: usize,
-    /// What is to be fetched before the page can be made.
-    wanted: Vec<Spilled>,
 }
 
 impl Page {
     fn is_full(&self) -> bool {
-        self.items.len() >= self.count || PAGE_BYTES_MAX <= self.bytes || FETCHED_MAX <= self.wanted.len()
+        self.items.len() >= self.count || PAGE_BYTES_MAX <= self.bytes
     }
 
     /// Takes the next item that is asked for, unless it is one to be skipped.
@@ -169,10 +170,9 @@ fn page_args(call: &Call<'_>, from: usize) -> Result<Option<Page>, Error> {
         count,
         has_values,
         scores: None,
-        tells_tables: false,
+        file: None,
         items: Vec::new(),
         bytes: 0,
-        wanted: Vec::new(),
     }))
 }
 
@@ -182,18 +182,169 @@ fn reply_status(call: &mut Call<'_>, status: i64) -> Flow {
     Flow::Done
 }
 
-/// Answers the page, or has fetched first what it lacks.
-fn reply_page(call: &mut Call<'_>, page: Page) -> Result<Flow, Error> {
-    if !page.wanted.is_empty() {
-        call.tx.want(page.wanted);
-        return Err(Error::Spilled);
-    }
+fn reply_page(call: &mut Call<'_>, page: &Page) -> Flow {
     call.reply.array(page.items.len() + 1);
     call.reply.integer(DONE);
     for item in &page.items {
         put_item(&mut call.reply, item);
     }
-    Ok(Flow::Done)
+    Flow::Done
+}
+
+/// A walk over everything that has stopped for what is to be fetched.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    /// The command whose walk it is.
+    command: Vec<Vec<u8>>,
+    at: At,
+    found: Found,
+}
+
+/// Where a walk has got to: the bucket at `cursor` is next, but for the entries of it that were looked at.
+#[derive(Clone, Debug)]
+struct At {
+    partition: PartitionId,
+    db: usize,
+    cursor: u64,
+    done: Vec<Vec<u8>>,
+}
+
+impl At {
+    fn start_of(partition: PartitionId) -> At {
+        At { partition, db: 0, cursor: 0, done: Vec::new() }
+    }
+}
+
+/// What a walk over everything looks for, and has found of it.
+#[derive(Clone, Debug)]
+enum Found {
+    Items(Page),
+    Tables(Totals),
+}
+
+impl Found {
+    fn is_full(&self) -> bool {
+        matches!(self, Found::Items(page) if page.is_full())
+    }
+
+    fn looks_into(&self, partition: PartitionId) -> bool {
+        match self {
+            Found::Items(page) => page.file.is_none_or(|file| partition.index() % usize::from(FILE_COUNT) == file),
+            Found::Tables(_) => true,
+        }
+    }
+
+    /// Asks for what lies in the journal only and must be known of an entry.
+    fn want(&self, look: &Look<'_>, entry: &EntryRef<'_>, wanted: &mut Vec<Spilled>) {
+        match (self, entry.kind()) {
+            (_, Kind::List | Kind::Stream) | (Found::Tables(_), Kind::String) => {}
+            (Found::Tables(_), _) => look.want_value(entry, wanted),
+            (Found::Items(page), Kind::String) => {
+                if page.has(entry.key()) && page.has_values && page.skip == 0 {
+                    look.want_value(entry, wanted);
+                }
+            }
+            (Found::Items(page), Kind::SortedSet) if !page.has(entry.key()) => {}
+            (Found::Items(_), _) => look.want_table(entry, wanted),
+        }
+    }
+
+    /// Looks at an entry of which everything that must be known is in memory.
+    fn take(&mut self, look: &Look<'_>, entry: &EntryRef<'_>) {
+        match self {
+            Found::Tables(totals) => totals.add(entry),
+            Found::Items(page) if page.is_full() => {}
+            Found::Items(page) => match entry.kind() {
+                Kind::String => page.walk_pair(entry),
+                Kind::SortedSet if !page.has(entry.key()) => {}
+                Kind::Hash | Kind::Set | Kind::SortedSet => page.walk_table(look, entry),
+                Kind::List | Kind::Stream => {}
+            },
+        }
+    }
+}
+
+/// Walks over everything, or on from where the walk of this very command has stopped. `found` is what it begins with.
+fn walk(call: &mut Call<'_>, found: Found) -> Result<Found, Error> {
+    let stopped = call.session.walk.take();
+    let stopped = stopped.filter(|walk| walk.command.iter().map(Vec::as_slice).eq(call.args.iter()));
+    let mut walk = stopped.unwrap_or_else(|| {
+        let command = call.args.iter().map(<[u8]>::to_vec).collect();
+        Box::new(Walk { command, at: At::start_of(PartitionId(0)), found })
+    });
+    let (horizon, mut wanted) = (call.horizon(), Vec::new());
+    let Walk { at, found, .. } = &mut *walk;
+    let walked = call.tx.each_partition(at.partition, |partition, _| {
+        if at.partition != partition.id() {
+            *at = At::start_of(partition.id());
+        }
+        if found.looks_into(partition.id()) {
+            walk_partition(partition, horizon, at, found, &mut wanted);
+        }
+        if wanted.is_empty() && !found.is_full() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    // Whether it was over before the end makes no difference.
+    let _: ControlFlow<()> = walked;
+    if wanted.is_empty() {
+        return Ok(walk.found);
+    }
+    call.session.walk = Some(walk);
+    call.tx.want(wanted);
+    Err(Error::Spilled)
+}
+
+fn walk_partition(partition: &Partition, horizon: TimeMs, at: &mut At, found: &mut Found, wanted: &mut Vec<Spilled>) {
+    while let Some(db) = DBS.get(at.db) {
+        let look = Look { partition, db: partition.physical(*db), horizon };
+        loop {
+            if found.is_full() {
+                return;
+            }
+            let next = walk_bucket(&look, at, found, wanted);
+            if !wanted.is_empty() {
+                return;
+            }
+            at.done.clear();
+            at.cursor = next;
+            if next == 0 {
+                break;
+            }
+        }
+        at.db += 1;
+    }
+}
+
+/// Looks at the entries of a bucket up to the first of which something is missing; some of those behind it are asked for, too.
+/// Returns the cursor of the next bucket.
+fn walk_bucket(look: &Look<'_>, at: &mut At, found: &mut Found, wanted: &mut Vec<Spilled>) -> u64 {
+    let index = look.partition.index(look.db);
+    let is_next = |done: &[Vec<u8>], entry: &EntryRef<'_>| {
+        !has_ended(entry.expires(), look.horizon) && !done.iter().any(|key| key == entry.key())
+    };
+    let (mut taken, mut bytes) = (0, 0);
+    let next = index.scan(at.cursor, |entry| {
+        if !is_next(&at.done, &entry) || FETCHED_BYTES <= bytes {
+            return;
+        }
+        let count = wanted.len();
+        found.want(look, &entry, wanted);
+        if count < wanted.len() {
+            bytes += entry.value_bytes().max(1);
+        } else if wanted.is_empty() {
+            found.take(look, &entry);
+            taken += 1;
+        }
+    });
+    if !wanted.is_empty() {
+        let mut names: Vec<Vec<u8>> = Vec::with_capacity(taken);
+        index.scan(at.cursor, |entry| {
+            if names.len() < taken && is_next(&at.done, &entry) {
+                names.push(entry.key().to_vec());
+            }
+        });
+        at.done.append(&mut names);
+    }
+    next
 }
 
 fn put_item(reply: &mut Reply<'_>, item: &Item) {
@@ -214,8 +365,9 @@ fn put_item(reply: &mut Reply<'_>, item: &Item) {
 fn with_table<R>(
     call: &mut Call<'_>,
     kind: Option<&[u8]>,
-    look: impl FnOnce(&Partition, u8, &EntryRef<'_>) -> R,
+    look: impl FnOnce(&Look<'_>, &EntryRef<'_>) -> R,
 ) -> Result<Option<R>, Error> {
+    let horizon = call.horizon();
     let (before, tb) = (call.tx.db(), call.arg(2));
     let found = place(&mut call.tx, tb, is_table);
     call.tx.set_db(before);
@@ -224,7 +376,7 @@ fn with_table<R>(
     let physical = partition.physical(db);
     let entry = partition.index(physical).entry(partition.find(physical, tb).expect("it was just found"));
     let is_asked_for = kind.is_none_or(|kind| kind == letter(entry.kind()).as_bytes());
-    Ok(is_asked_for.then(|| look(partition, physical, &entry)))
+    Ok(is_asked_for.then(|| look(&Look { partition, db: physical, horizon }, &entry)))
 }
 
 fn elements(call: &mut Call<'_>) -> Result<Flow, Error> {
@@ -234,114 +386,110 @@ fn elements(call: &mut Call<'_>) -> Result<Flow, Error> {
         11 => page.scores = Some((call.float(9)?, call.float(10)?)),
         _ => return Err(Error::Syntax),
     }
-    let (kind, horizon) = (call.arg(3), call.horizon());
+    let kind = call.arg(3);
     let is_elsewhere = kind == b"Z" && !page.has(call.arg(2));
-    let found = with_table(call, Some(kind), |partition, db, entry| {
-        walk_table(partition, db, entry, horizon, &mut page);
+    let mut wanted = Vec::new();
+    let found = with_table(call, Some(kind), |look, entry| {
+        look.want_table(entry, &mut wanted);
+        if wanted.is_empty() {
+            page.walk_table(look, entry);
+        }
     })?;
     if is_elsewhere || found.is_none() {
         return Ok(reply_status(call, NO_TABLE));
     }
-    reply_page(call, page)
+    if wanted.is_empty() {
+        return Ok(reply_page(call, &page));
+    }
+    call.tx.want(wanted);
+    Err(Error::Spilled)
 }
 
 fn items(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (file, page) = (bounded(call, 2, usize::from(FILE_COUNT) - 1)?, page_args(call, 3)?);
     let (Some(file), Some(mut page)) = (file, page) else { return Ok(reply_status(call, REFUSED)) };
-    page.tells_tables = true;
-    let horizon = call.horizon();
-    let walked = call.tx.each_partition(PartitionId(0), |partition, _| {
-        if partition.id().index() % usize::from(FILE_COUNT) == file {
-            for db in DBS.map(|db| partition.physical(db)) {
-                partition.index(db).each(|entry| walk_entry(partition, db, &entry, horizon, &mut page));
-            }
-        }
-        if page.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    // Whether it was full before the end makes no difference.
-    let _: ControlFlow<()> = walked;
-    reply_page(call, page)
-}
-
-fn walk_entry(partition: &Partition, db: u8, entry: &EntryRef<'_>, horizon: TimeMs, page: &mut Page) {
-    if page.is_full() || has_ended(entry.expires(), horizon) {
-        return;
-    }
-    match entry.kind() {
-        Kind::String => walk_pair(partition, db, entry, page),
-        Kind::Hash | Kind::Set => walk_table(partition, db, entry, horizon, page),
-        Kind::SortedSet if page.has(entry.key()) => walk_table(partition, db, entry, horizon, page),
-        Kind::SortedSet | Kind::List | Kind::Stream => {}
-    }
-}
-
-fn walk_pair(partition: &Partition, db: u8, entry: &EntryRef<'_>, page: &mut Page) {
-    if !page.has(entry.key()) {
-        return;
-    }
-    let value = match entry.stored() {
-        _ if !page.has_values || 0 < page.skip => None,
-        Stored::Inline(bytes) => Some(bytes.to_vec()),
-        Stored::Boxed(Value::Bytes(bytes)) => Some(bytes.to_vec()),
-        Stored::Int(number) => Some(format_i64(number).as_bytes().to_vec()),
-        Stored::Spilled => {
-            page.wanted.push(partition.wanted(db, entry));
-            None
-        }
-        Stored::Boxed(_) => unreachable!("a string is bytes"),
+    page.file = Some(file);
+    let Found::Items(page) = walk(call, Found::Items(page))? else {
+        unreachable!("a walk finds what its own command looks for")
     };
-    let (name, version) = (entry.key().to_vec(), version_of_revision(entry.revision()));
-    let expires = entry.expires();
-    page.add(|| Item { name, value, version, expires, table: None });
+    Ok(reply_page(call, &page))
 }
 
-/// What is known of a table's elements: their record, if it is in memory.
-enum Record<'p> {
-    None,
-    Known(&'p Hash),
-    Spilled(Spilled),
+/// A database of a partition, and what has ended in it.
+struct Look<'p> {
+    partition: &'p Partition,
+    db: u8,
+    horizon: TimeMs,
 }
 
-fn record<'p>(partition: &'p Partition, db: u8, key: &[u8]) -> Record<'p> {
-    let Some(place) = partition.find(ELEMENTS_DB, &record_name(db, key)) else { return Record::None };
-    let entry = partition.index(ELEMENTS_DB).entry(place);
-    match entry.stored() {
-        Stored::Boxed(Value::Hash(hash)) => Record::Known(hash),
-        Stored::Spilled => Record::Spilled(partition.wanted(ELEMENTS_DB, &entry)),
-        _ => unreachable!("a record is a hash"),
+impl<'p> Look<'p> {
+    /// Asks for the value of an entry if it lies in the journal only.
+    fn want_value(&self, entry: &EntryRef<'_>, wanted: &mut Vec<Spilled>) {
+        if matches!(entry.stored(), Stored::Spilled) {
+            wanted.push(self.partition.wanted(self.db, entry));
+        }
+    }
+
+    /// Asks for a table and its record.
+    fn want_table(&self, entry: &EntryRef<'_>, wanted: &mut Vec<Spilled>) {
+        self.want_value(entry, wanted);
+        let records = Look { db: records_db(self.db), ..*self };
+        if let Some(record) = self.record(entry.key()) {
+            records.want_value(&record, wanted);
+        }
+    }
+
+    /// What is known of a table's elements. A record that has ended is that of a table before this one, which the timer has
+    /// not come by yet.
+    fn record(&self, key: &[u8]) -> Option<EntryRef<'p>> {
+        let place = self.partition.find(records_db(self.db), key)?;
+        let record = self.partition.index(records_db(self.db)).entry(place);
+        (!has_ended(record.expires(), self.horizon)).then_some(record)
     }
 }
 
-fn walk_table(partition: &Partition, db: u8, entry: &EntryRef<'_>, horizon: TimeMs, page: &mut Page) {
-    let known = match record(partition, db, entry.key()) {
-        Record::None => None,
-        Record::Known(hash) => Some(hash),
-        Record::Spilled(spilled) => {
-            page.wanted.push(spilled);
+impl Page {
+    fn walk_pair(&mut self, entry: &EntryRef<'_>) {
+        if !self.has(entry.key()) {
             return;
         }
-    };
-    let Stored::Boxed(value) = entry.stored() else {
-        page.wanted.push(partition.wanted(db, entry));
-        return;
-    };
-    let table = page.tells_tables.then(|| (entry.key().to_vec(), letter(entry.kind())));
-    let scores = page.scores;
-    each_element(value, scores, |name, value, expires| {
-        let element = known.and_then(|known| known.get(name));
-        let expires = expires.or(element.and_then(|element| element.expires));
-        if has_ended(expires, horizon) || (!matches!(value, Worth::Score(_)) && !page.has(name)) {
-            return page.is_full();
-        }
-        let version = element.map_or(1, |element| decode_version(element.value));
-        let value = match value {
-            Worth::Score(score) => Some(score_text(score)),
-            Worth::Bytes(bytes) => page.has_values.then(|| bytes.to_vec()),
-            Worth::Nothing => None,
+        let value = match entry.stored() {
+            _ if !self.has_values || 0 < self.skip => None,
+            Stored::Inline(bytes) => Some(bytes.to_vec()),
+            Stored::Boxed(Value::Bytes(bytes)) => Some(bytes.to_vec()),
+            Stored::Int(number) => Some(format_i64(number).as_bytes().to_vec()),
+            Stored::Spilled | Stored::Boxed(_) => unreachable!("a string that was asked for is bytes"),
         };
-        page.add(|| Item { name: name.to_vec(), value, version, expires, table: table.clone() });
-        page.is_full()
-    });
+        let (name, version) = (entry.key().to_vec(), version_of_revision(entry.revision()));
+        let expires = entry.expires();
+        self.add(|| Item { name, value, version, expires, table: None });
+    }
+
+    fn walk_table(&mut self, look: &Look<'_>, entry: &EntryRef<'_>) {
+        let Stored::Boxed(value) = entry.stored() else { unreachable!("a table that was asked for is in memory") };
+        let record = look.record(entry.key());
+        let known = record.as_ref().map(|record| match record.stored() {
+            Stored::Boxed(Value::Hash(hash)) => hash,
+            _ => unreachable!("the record of a table is a hash, and this one was asked for"),
+        });
+        let table = self.file.map(|_| (entry.key().to_vec(), letter(entry.kind())));
+        let scores = self.scores;
+        each_element(value, scores, |name, value, expires| {
+            let element = known.and_then(|known| known.get(name));
+            let expires = expires.or(element.and_then(|element| element.expires));
+            if has_ended(expires, look.horizon) || (!matches!(value, Worth::Score(_)) && !self.has(name)) {
+                return self.is_full();
+            }
+            let version = element.map_or(1, |element| decode_version(element.value));
+            let value = match value {
+                Worth::Score(score) => Some(score_text(score)),
+                Worth::Bytes(bytes) => self.has_values.then(|| bytes.to_vec()),
+                Worth::Nothing => None,
+            };
+            self.add(|| Item { name: name.to_vec(), value, version, expires, table: table.clone() });
+            self.is_full()
+        });
+    }
 }
 
 /// What an element has beside its name.
@@ -386,8 +534,9 @@ fn measure(entry: &EntryRef<'_>) -> Option<(i64, i64)> {
 }
 
 fn stat(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let found = with_table(call, None, |partition, db, entry| {
-        measure(entry).map(|measured| (letter(entry.kind()), measured)).ok_or_else(|| partition.wanted(db, entry))
+    let found = with_table(call, None, |look, entry| {
+        let measured = measure(entry).map(|measured| (letter(entry.kind()), measured));
+        measured.ok_or_else(|| look.partition.wanted(look.db, entry))
     })?;
     match found {
         None => return Ok(reply_status(call, NO_TABLE)),
@@ -407,54 +556,36 @@ fn stat(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 /// What there is in all.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Totals {
     pairs: (i64, i64),
     hashed: (i64, i64),
     tables: Vec<(Vec<u8>, &'static str, i64, i64)>,
-    wanted: Vec<Spilled>,
 }
 
 impl Totals {
-    fn add(&mut self, partition: &Partition, db: u8, entry: &EntryRef<'_>) {
+    fn add(&mut self, entry: &EntryRef<'_>) {
         let plus = |sum: &mut (i64, i64), (count, bytes)| *sum = (sum.0 + count, sum.1 + bytes);
         match entry.kind() {
             Kind::String => plus(&mut self.pairs, (1, (entry.key().len() + entry.value_bytes()) as i64)),
             Kind::List | Kind::Stream => {}
-            kind => match measure(entry) {
-                Some((count, bytes)) => {
-                    if kind == Kind::Hash {
-                        plus(&mut self.hashed, (count, bytes));
-                    }
-                    if self.tables.len() < TABLES_MAX {
-                        self.tables.push((entry.key().to_vec(), letter(kind), count, bytes));
-                    }
+            kind => {
+                let (count, bytes) = measure(entry).expect("a table that was asked for is in memory");
+                if kind == Kind::Hash {
+                    plus(&mut self.hashed, (count, bytes));
                 }
-                None if self.wanted.len() < FETCHED_MAX => self.wanted.push(partition.wanted(db, entry)),
-                None => {}
-            },
+                if self.tables.len() < TABLES_MAX {
+                    self.tables.push((entry.key().to_vec(), letter(kind), count, bytes));
+                }
+            }
         }
     }
 }
 
 fn tables(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let horizon = call.horizon();
-    let mut totals = Totals::default();
-    let walked: ControlFlow<()> = call.tx.each_partition(PartitionId(0), |partition, _| {
-        for db in DBS.map(|db| partition.physical(db)) {
-            partition.index(db).each(|entry| {
-                if !has_ended(entry.expires(), horizon) {
-                    totals.add(partition, db, &entry);
-                }
-            });
-        }
-        ControlFlow::Continue(())
-    });
-    assert!(walked.is_continue(), "nothing ends this walk early");
-    if !totals.wanted.is_empty() {
-        call.tx.want(totals.wanted);
-        return Err(Error::Spilled);
-    }
+    let Found::Tables(mut totals) = walk(call, Found::Tables(Totals::default()))? else {
+        unreachable!("a walk finds what its own command looks for")
+    };
     totals.tables.sort_unstable();
     call.reply.array(5 + totals.tables.len());
     for number in [DONE, totals.pairs.0, totals.pairs.1, totals.hashed.0, totals.hashed.1] {

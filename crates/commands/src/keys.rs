@@ -175,11 +175,15 @@ fn kind(call: &mut Call<'_>) -> Result<Flow, Error> {
 fn copy_value(call: &mut Call<'_>, source: &[u8], target: &[u8], db: DbId) -> Result<bool, Error> {
     let Some(found) = call.tx.find(source) else { return Ok(false) };
     let expires = call.tx.entry(found).expires();
+    let media_type = call.tx.media_type(source)?.map(<[u8]>::to_vec);
     let Some((kind, image)) = call.tx.image(source)? else { return Ok(false) };
     call.ensure_room(source.len() + target.len() + image.len())?;
     let source_db = call.tx.db();
     call.tx.set_db(db);
     call.tx.put_image(target, kind, &image, expires);
+    if let Some(media_type) = media_type {
+        call.tx.put_media_type(target, &media_type);
+    }
     call.tx.set_db(source_db);
     Ok(true)
 }

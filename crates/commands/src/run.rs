@@ -308,6 +308,7 @@ fn ensure_room(journal: &Journal, spec: &Spec, args: &Args<'_>) -> Result<(), Er
 #[cold]
 pub fn unfetched(session: &mut Session, resolved: Resolved, reason: &dyn Display) -> Error {
     let error = refuse!("ERR a value could not be read back from the journal: {reason}");
+    session.walk = None;
     if resolved.spec.scope != Scope::Queued {
         return error;
     }

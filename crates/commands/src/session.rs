@@ -5,6 +5,7 @@
 use crate::acl::{Account, Users};
 use crate::error::Error;
 use crate::exec;
+use crate::hustdb_walk::Walk;
 use crate::script_run::Located;
 use crate::spec::{Flags, Scope, Spec};
 use crate::transaction::Transaction;
@@ -116,6 +117,8 @@ pub struct Session {
     pub(crate) located: Option<Located>,
     /// MULTI and WATCH; `None` while neither is in use.
     pub transaction: Option<Box<Transaction>>,
+    /// A walk of HUSTDB over everything that has stopped until a value is fetched.
+    pub(crate) walk: Option<Box<Walk>>,
     /// The command that waits, while it is run anew in its turn.
     pub waiter: Option<Arc<Waiter>>,
 }
@@ -147,6 +150,7 @@ impl Session {
             revealed: journal::Position::ZERO,
             located: None,
             transaction: None,
+            walk: None,
             waiter: None,
         }
     }

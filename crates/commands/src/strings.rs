@@ -118,9 +118,12 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "getver",
+        arity: Arity::AtLeast(2),
         since: "larder 0.1",
         complexity: "O(1); one pread when the value is spilled",
-        summary: "Returns the string value of a key and the version at which it was last written, as SET ... IFVER takes it.",
+        summary: "Returns the string value of a key and the version at which it was last written, as SET ... IFVER takes it; \
+                  with MEDIATYPE the media type that SET gave it, too.",
+        syntax: "key [MEDIATYPE]",
         handler: read::getver,
         ..READ
     },
@@ -225,7 +228,7 @@ pub static COMMANDS: &[Spec] = &[
         flags: WRITE.flags.and(Flags::BLIND),
         summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
         syntax: "key value [NX | XX | IFEQ comparison-value | IFVER version] [GET] [EX seconds | PX milliseconds | \
-                 EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+                 EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL] [MEDIATYPE media-type]",
         handler: write::set,
         ..WRITE
     },

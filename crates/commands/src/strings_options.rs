@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::refuse;
 use crate::touches::KeyUse;
 use base::TimeMs;
+use base::media_type::{MEDIA_TYPE_BYTES_MAX, essence, is_media_type};
 use base::number::{parse_i64, parse_u64};
 use wire::args::Args;
 
@@ -17,7 +18,7 @@ pub(crate) fn set_use(args: &Args<'_>) -> KeyUse {
 }
 
 /// Longest option word.
-const WORD_BYTES_MAX: usize = 8;
+const WORD_BYTES_MAX: usize = 9;
 
 /// What must hold for a key to be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +81,14 @@ pub(crate) struct Options<'a> {
     pub get: bool,
     /// The end of life.
     pub life: Life<'a>,
+    /// MEDIATYPE.
+    pub media_type: Option<&'a [u8]>,
 }
 
 impl<'a> Options<'a> {
     /// Reads all of `args`.
     pub fn parse(args: Args<'a>, taker: Taker) -> Result<Options<'a>, Error> {
-        let mut options = Options { condition: Condition::Always, get: false, life: Life::Unsaid };
+        let mut options = Options { condition: Condition::Always, get: false, life: Life::Unsaid, media_type: None };
         let mut words = args.iter();
         while let Some(word) = words.next() {
             options.take(word, &mut words, taker)?;
@@ -107,6 +110,10 @@ impl<'a> Options<'a> {
             b"IFVER" if taker == Taker::Set => self.require(Condition::Version(version(next()?)?)),
             b"GET" if taker == Taker::Set => {
                 self.get = true;
+                Ok(())
+            }
+            b"MEDIATYPE" if taker == Taker::Set => {
+                self.media_type = media_type(next()?)?;
                 Ok(())
             }
             b"KEEPTTL" if sets => self.live(Life::Keep),
@@ -147,6 +154,19 @@ impl<'a> Options<'a> {
             Life::Unsaid | Life::Keep | Life::Persist => Ok(None),
         }
     }
+}
+
+/// The media type to be kept: none for what every string is unless it says.
+fn media_type(text: &[u8]) -> Result<Option<&[u8]>, Error> {
+    if !is_media_type(text) {
+        let max = MEDIA_TYPE_BYTES_MAX;
+        return Err(refuse!("ERR a media type is spelled as in text/plain; charset=utf-8, in at most {max} bytes"));
+    }
+    // Some browsers show its parts as pages without regard to what the answer around them forbids.
+    if essence(text).eq_ignore_ascii_case(b"multipart/x-mixed-replace") {
+        return Err(Error::text("ERR multipart/x-mixed-replace is a stream, which no value is"));
+    }
+    Ok((!text.eq_ignore_ascii_case(b"application/octet-stream")).then_some(text))
 }
 
 fn version(text: &[u8]) -> Result<u64, Error> {

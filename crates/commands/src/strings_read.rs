@@ -54,8 +54,12 @@ pub(crate) fn get(call: &mut Call<'_>) -> Result<Flow, Error> {
     Ok(Flow::Done)
 }
 
-/// GETVER key
+/// GETVER key [MEDIATYPE]
 pub(crate) fn getver(call: &mut Call<'_>) -> Result<Flow, Error> {
+    let tells_type = call.arg_count() == 3 && call.is_word(2, "MEDIATYPE");
+    if call.arg_count() != 2 && !tells_type {
+        return Err(Error::Syntax);
+    }
     let key = call.args.at(1);
     let Some(found) = call.tx.find(key) else {
         call.reply.null_array();
@@ -63,9 +67,15 @@ pub(crate) fn getver(call: &mut Call<'_>) -> Result<Flow, Error> {
     };
     let version = call.tx.entry(found).version();
     let string = call.tx.string_to_show(key)?;
-    call.reply.array(2);
+    call.reply.array(if tells_type { 3 } else { 2 });
     put(&mut call.reply, string);
     call.reply.integer(version.0 as i64);
+    if tells_type {
+        match call.tx.media_type(key)? {
+            Some(media_type) => call.reply.bulk(media_type),
+            None => call.reply.null(),
+        }
+    }
     Ok(Flow::Done)
 }
 

@@ -70,6 +70,9 @@ fn set_with_options(call: &mut Call<'_>) -> Result<Flow, Error> {
     if holds {
         let kept = kept_expiry(call, found, options.life);
         store(call, key, value, expires, kept);
+        if let Some(media_type) = options.media_type.filter(|_| call.tx.peek(key).is_some()) {
+            call.tx.put_media_type(key, media_type);
+        }
     }
     Ok(Flow::Done)
 }

@@ -323,7 +323,7 @@ pub fn put_expires(out: &mut Vec<u8>, expires: Option<TimeMs>) {
 }
 
 /// Calls `each` with the key that each effect of a batch is about; `None` for those about a whole database. Libraries and
-/// versions of elements are no keys. The last value may lie apart.
+/// records are no keys. The last value may lie apart.
 ///
 /// # Panics
 /// When `body` is not made of effects.

@@ -55,8 +55,8 @@ impl Interests {
     const BY_KEY: u32 = 1;
     const BY_EVENT: u32 = 1 << 1;
     const CHANGES: u32 = 1 << 31;
-    const ELEMENTS: u32 = 1 << 30;
-    const CLASSES: u32 = !(Self::BY_KEY | Self::BY_EVENT | Self::CHANGES | Self::ELEMENTS);
+    const RECORDS: u32 = 1 << 30;
+    const CLASSES: u32 = !(Self::BY_KEY | Self::BY_EVENT | Self::CHANGES | Self::RECORDS);
 
     /// The interests that the letters of `notify-keyspace-events` stand for, `A` and letters of classes that have no
     /// events here among them. None without `K` or `E`: such events would have no channel.
@@ -80,16 +80,16 @@ impl Interests {
         Interests(if hears { self.0 | Self::CHANGES } else { self.0 & !Self::CHANGES })
     }
 
-    /// These, and elements that have versions.
+    /// These, and keys that have records.
     #[must_use]
-    pub(crate) fn with_elements(self) -> Interests {
-        Interests(self.0 | Self::ELEMENTS)
+    pub(crate) fn with_records(self) -> Interests {
+        Interests(self.0 | Self::RECORDS)
     }
 
-    /// Whether elements have versions that follow what happens to them (`elements.rs`).
+    /// Whether keys have records that follow what happens to them (`elements.rs`).
     #[inline]
-    pub(crate) fn follows_elements(self) -> bool {
-        self.0 & Self::ELEMENTS != 0
+    pub(crate) fn follows_records(self) -> bool {
+        self.0 & Self::RECORDS != 0
     }
 
     /// Whether it is wanted to know which keys were changed, whatever happened to them.

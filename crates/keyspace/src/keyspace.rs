@@ -75,9 +75,9 @@ impl Keyspace {
         Interests::from_bits(self.interests.load(Ordering::Relaxed))
     }
 
-    /// These interests, with elements that have versions if by now there are any.
+    /// These interests, with keys that have records if by now there are any.
     pub(crate) fn interests_besides(&self, known: Interests) -> Interests {
-        if self.interests().follows_elements() { known.with_elements() } else { known }
+        if self.interests().follows_records() { known.with_records() } else { known }
     }
 
     /// Says which events the listener wants to hear of, for transactions that begin from now on.
@@ -85,7 +85,7 @@ impl Keyspace {
         let keep = |now: u32| {
             let now = Interests::from_bits(now);
             let interests = interests.with_changes(now.wants_changes());
-            Some(if now.follows_elements() { interests.with_elements() } else { interests }.bits())
+            Some(if now.follows_records() { interests.with_records() } else { interests }.bits())
         };
         // The closure always gives a value.
         let _ = self.interests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, keep);
@@ -98,10 +98,10 @@ impl Keyspace {
         let _ = self.interests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, switch);
     }
 
-    /// Has transactions look from here on whether elements that they change have versions. To be called with the lock
+    /// Has transactions look from here on whether keys that they change have records. To be called with the lock
     /// held of the partition where the first of them is: whoever locks it later knows.
-    pub fn follow_elements(&self) {
-        self.interests.fetch_or(Interests::NONE.with_elements().bits(), Ordering::Relaxed);
+    pub fn follow_records(&self) {
+        self.interests.fetch_or(Interests::NONE.with_records().bits(), Ordering::Relaxed);
     }
 
     /// Has `listener` hear what transactions tell.

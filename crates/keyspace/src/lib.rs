@@ -37,7 +37,7 @@ pub mod waiting;
 pub mod watching;
 
 pub use access::AccessClock;
-pub use elements::{ELEMENTS_DB, PHYSICAL_DB_COUNT};
+pub use elements::PHYSICAL_DB_COUNT;
 pub use entry::{Home, STRING_BYTES_MAX};
 pub use events::Event;
 pub use keyspace::Keyspace;

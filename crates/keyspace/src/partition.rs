@@ -1,5 +1,5 @@
-//! One partition: sixteen databases of keys, one of libraries and one of elements' versions, a version counter, and the
-//! one function that changes them.
+//! One partition: sixteen databases of keys, one of libraries and sixteen of records, a version counter, and the one
+//! function that changes them.
 //!
 //! Live commands and replay share [`Partition::apply`]; that is the whole argument for why a restarted or a
 //! following node has the same state as the one that took the command.
@@ -22,7 +22,7 @@ mod stream;
 mod string;
 
 use crate::effect::{Effect, Items};
-use crate::elements::PHYSICAL_DB_COUNT;
+use crate::elements::{PHYSICAL_DB_COUNT, records_db};
 use crate::entry::{Entry, EntryRef, Home, Meta, Payload, Stored};
 use crate::hash::Hash;
 use crate::hasher::hash_bytes;
@@ -351,6 +351,11 @@ impl Partition {
     /// Whether [`Partition::take_garbage`] has anything to give.
     pub fn has_garbage(&self) -> bool {
         !self.garbage.is_empty()
+    }
+
+    /// Whether anything is known of a key beside its value (`elements.rs`).
+    pub fn has_records(&self) -> bool {
+        (0..DB_COUNT as u8).any(|db| !self.index(records_db(db)).is_empty())
     }
 
     /// Keys whose value lies in the journal only, those included that have ended.

@@ -27,7 +27,6 @@ mod string;
 use crate::access::AccessClock;
 use crate::effect;
 use crate::effect::Effect;
-use crate::elements::ELEMENTS_DB;
 use crate::entry::{EntryRef, Home, Stored};
 use crate::events::{Event, Interests, Told};
 use crate::hash::Hash;
@@ -495,16 +494,20 @@ impl<'a> Tx<'a> {
 
     fn change_in(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
         let physical = self.parts[part].guard.physical(self.db);
+        self.change_physical(part, physical, encode)
+    }
+
+    fn change_physical(&mut self, part: usize, db: u8, encode: impl FnOnce(&mut Vec<u8>, u8)) -> Applied {
         self.parts[part].join_apart();
         let start = self.parts[part].effects.len();
-        let applied = self.change_alone(part, |out| encode(out, physical));
-        if self.interests.follows_elements() {
-            self.follow(part, start);
+        let applied = self.change_alone(part, |out| encode(out, db));
+        if self.interests.follows_records() {
+            self.follow(part, db, start);
         }
         applied
     }
 
-    /// As [`Tx::change_in`], for what no element's version follows.
+    /// As [`Tx::change_in`], for what no record follows.
     fn change_alone(&mut self, part: usize, encode: impl FnOnce(&mut Vec<u8>)) -> Applied {
         let stamp = self.stamp(part);
         let part = &mut self.parts[part];
@@ -628,7 +631,7 @@ impl<'a> Tx<'a> {
             *effects = std::mem::take(self.spare);
         }
         // The last record may be among what goes.
-        let had_records = !guard.index(ELEMENTS_DB).is_empty();
+        let had_records = guard.has_records();
         let mut body = Vec::new();
         let mut count = 0;
         guard.ended(now, limit, |db, entry, ending| {
@@ -673,7 +676,7 @@ impl<'a> Tx<'a> {
     /// Evicts a key of a physical database.
     pub fn delete_physical(&mut self, db: u8, key: &[u8]) {
         let part = self.part_of(key);
-        self.change_in(part, |out, _| effect::put_delete(out, db, key));
+        self.change_physical(part, db, |out, db| effect::put_delete(out, db, key));
         if self.interests.wants(Event::Evicted) {
             self.tell(Event::Evicted, "evicted", self.parts[part].logical(db), key);
         }

@@ -186,8 +186,8 @@ pub fn open(
     let (journal, recovered) = Journal::open(Arc::clone(disk), journal_options, start, &mut replayer)?;
     for id in keyspace.ids() {
         let mut partition = keyspace.lock(id);
-        if !partition.index(keyspace::ELEMENTS_DB).is_empty() {
-            keyspace.follow_elements();
+        if partition.has_records() {
+            keyspace.follow_records();
         }
         partition.revealed = recovered.tail;
         let settled_at = partition.settle();

@@ -35,6 +35,8 @@ pub enum Door {
     Tls,
     /// HTTP, with every path but the JSON store's.
     Http,
+    /// The same over TLS.
+    HttpTls,
     /// HTTP, with hustdb's and hustcache's paths only.
     Hustdb,
     /// The JSON store's HTTP.
@@ -43,7 +45,7 @@ pub enum Door {
 
 impl Door {
     /// All of them.
-    pub const ALL: [Door; 5] = [Door::Resp, Door::Tls, Door::Http, Door::Hustdb, Door::Json];
+    pub const ALL: [Door; 6] = [Door::Resp, Door::Tls, Door::Http, Door::HttpTls, Door::Hustdb, Door::Json];
 
     /// The setting that says which port it is.
     pub const fn setting(self) -> SettingId {
@@ -51,9 +53,15 @@ impl Door {
             Door::Resp => const { SettingId::of("port") },
             Door::Tls => const { SettingId::of("tls-port") },
             Door::Http => const { SettingId::of("http-port") },
+            Door::HttpTls => const { SettingId::of("http-tls-port") },
             Door::Hustdb => const { SettingId::of("hustdb-port") },
             Door::Json => const { SettingId::of("json-port") },
         }
+    }
+
+    /// Whether it is spoken over TLS.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Door::Tls | Door::HttpTls)
     }
 
     /// What the log calls it.
@@ -62,6 +70,7 @@ impl Door {
             Door::Resp => "RESP",
             Door::Tls => "RESP over TLS",
             Door::Http => "HTTP",
+            Door::HttpTls => "HTTP over TLS",
             Door::Hustdb => "hustdb's HTTP",
             Door::Json => "the JSON store's HTTP",
         }
@@ -282,7 +291,7 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, door: 
             Door::Resp => b"-ERR max number of clients reached\r\n",
             Door::Http | Door::Hustdb | Door::Json => HTTP_TOO_MANY,
             // It could not read the reason before a handshake.
-            Door::Tls => return,
+            Door::Tls | Door::HttpTls => return,
         };
         tokio::spawn(async move { stream.write_all(refusal).await });
         return;
@@ -294,21 +303,27 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, door: 
         let id = client.id();
         match door {
             Door::Resp => drop(Connection::new(server, client, stream).serve().await),
-            Door::Tls => serve_tls(server, client, stream, peer).await,
-            Door::Http | Door::Hustdb | Door::Json => HttpConnection::new(server, door, client, stream).serve().await,
+            Door::Tls | Door::HttpTls => serve_tls(server, client, stream, peer, door).await,
+            Door::Http | Door::Hustdb | Door::Json => {
+                drop(HttpConnection::new(server, door, client, stream).serve().await);
+            }
         }
         clients.unregister(id);
     });
 }
 
 /// A connection over TLS from its handshake on, during which it can be killed, too.
-async fn serve_tls(server: Arc<Server>, client: Arc<Client>, stream: TcpStream, peer: SocketAddr) {
+async fn serve_tls(server: Arc<Server>, client: Arc<Client>, stream: TcpStream, peer: SocketAddr, door: Door) {
     let shaken = {
         let mut handshake = std::pin::pin!(server.tls.accept(stream, peer));
         poll_fn(|ctx| if client.is_killed(ctx) { Poll::Ready(None) } else { handshake.as_mut().poll(ctx) }).await
     };
     if let Some(stream) = shaken {
-        tls::say_goodbye(Connection::new(server, client, stream).serve().await).await;
+        let served = match door {
+            Door::HttpTls => HttpConnection::new(server, door, client, stream).serve().await,
+            _ => Connection::new(server, client, stream).serve().await,
+        };
+        tls::say_goodbye(served).await;
     }
 }
 

@@ -490,13 +490,14 @@ fn follow_doors(server: &Arc<Server>) {
             "Unable to update TLS configuration. Check server logs.".to_owned()
         })
     }
-    for door in Door::ALL.into_iter().filter(|door| *door != Door::Tls) {
-        follow(server, door.setting(), move |server| open(server, door));
+    for door in Door::ALL {
+        follow(server, door.setting(), move |server| {
+            if door.is_tls() {
+                load_tls(server)?;
+            }
+            open(server, door)
+        });
     }
-    follow(server, Door::Tls.setting(), |server| {
-        load_tls(server)?;
-        open(server, Door::Tls)
-    });
     follow(server, SettingId::of("bind"), |server| {
         listen(server, &Door::ALL, "Failed to bind to specified addresses.")
     });

@@ -15,6 +15,7 @@
 //! `HANDSHAKE_SECONDS_MAX`.
 
 use crate::config::{SettingId, Settings, TlsAuthClients};
+use crate::listener::Door;
 use parking_lot::{Mutex, RwLock};
 use std::fmt;
 use std::io;
@@ -135,7 +136,8 @@ impl Tls {
     }
 
     fn put_in_force(&self, settings: &Settings) -> Result<(), TlsError> {
-        let is_wanted = settings.tls_port() != 0 || settings.admin_tls();
+        let has_port = |door: &Door| door.is_tls() && settings.number(door.setting()) != 0;
+        let is_wanted = Door::ALL.iter().any(has_port) || settings.admin_tls();
         let config = is_wanted.then(|| configured(settings)).transpose()?;
         *self.config.write() = config.map(Arc::new);
         Ok(())

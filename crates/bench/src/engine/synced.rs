@@ -50,7 +50,10 @@ pub fn measure(setup: &Setup, flags: &Flags, sync_takes: Duration) -> Result<Syn
         }
         let (one, many) = (one.per_s(), many.per_s());
         let least = if sync_takes.is_zero() { String::new() } else { format!(", a sync taking {sync_takes:?}") };
-        setup::progress(&format!("synced puts per second{least}: 1 writer {one:.0}, {} writers {many:.0}", flags.writers));
+        setup::progress(&format!(
+            "synced puts per second{least}: 1 writer {one:.0}, {} writers {many:.0}",
+            flags.writers
+        ));
         synced.one.push(one);
         synced.many.push(many);
     }

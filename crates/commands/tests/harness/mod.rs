@@ -43,9 +43,22 @@ pub struct Node {
     pub host: TestHost,
     /// What was told, once somebody wants to hear of it.
     pub told: Arc<Log>,
+    /// What becomes of values that a command asks for.
+    pub fetching: Fetching,
     scratch: Scratch,
     /// Large arguments are lent to the keys they are put at, and large strings kept apart from replies.
     shares: bool,
+}
+
+/// What becomes of values that a command asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetching {
+    /// They are fetched.
+    Every,
+    /// There is memory for one: the first is fetched, and takes the place of whatever was in memory.
+    One,
+    /// The command is given up with an empty reply, as when the client goes.
+    Never,
 }
 
 /// What a command came to.
@@ -79,7 +92,16 @@ impl Node {
         let host = TestHost::new(clock.clone());
         let (keyspace, told) = (Keyspace::new(partition_count), host.log.clone());
         keyspace.set_listener(told.clone());
-        Node { keyspace, journal, clock, host, told, scratch: Scratch::default(), shares: false }
+        Node {
+            keyspace,
+            journal,
+            clock,
+            host,
+            told,
+            fetching: Fetching::Every,
+            scratch: Scratch::default(),
+            shares: false,
+        }
     }
 
     /// From here on large strings have one home, as with the server's connections.
@@ -161,7 +183,15 @@ impl Node {
                     assert_eq!(self.scratch.apart.bytes(), 0, "a command that is run anew has said nothing");
                     let may_miss_locks = resolved.spec.scope == commands::Scope::Script;
                     assert!(may_miss_locks || !missing.is_empty(), "a command that stopped names what it misses");
-                    for wanted in &missing {
+                    let fetched = match self.fetching {
+                        Fetching::Every => missing.len(),
+                        Fetching::One => {
+                            self.spill_all();
+                            1
+                        }
+                        Fetching::Never => return Answer { reply, flow: Flow::Done },
+                    };
+                    for wanted in missing.iter().take(fetched) {
                         self.fetch(wanted);
                     }
                 }
@@ -241,7 +271,16 @@ impl Node {
         }
         let host = TestHost::new(self.clock.clone());
         let (journal, clock, told) = (self.journal.clone(), self.clock.clone(), host.log.clone());
-        Node { keyspace, journal, clock, host, told, scratch: Scratch::default(), shares: false }
+        Node {
+            keyspace,
+            journal,
+            clock,
+            host,
+            told,
+            fetching: Fetching::Every,
+            scratch: Scratch::default(),
+            shares: false,
+        }
     }
 }
 

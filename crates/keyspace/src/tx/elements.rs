@@ -1,11 +1,11 @@
-//! Versions of elements in a transaction: reading and setting them, and having them follow every other change.
-//! See [`crate::elements`].
+//! Records in a transaction: versions of elements and media types of strings, how they are read and set, and how they
+//! follow every other change. See [`crate::elements`].
 
 use super::parts::Part;
 use super::{Found, Stop, Tx};
 use crate::effect::sorted_set::{SortedSetChange, put_sorted_set_remove};
 use crate::effect::{self, Effect, SetChange};
-use crate::elements::{ELEMENTS_DB, Element, decode_version, encode_version, record_name, version_after};
+use crate::elements::{Element, decode_version, encode_version, recorded_db, records_db, version_after};
 use crate::entry::Stored;
 use crate::hash::Hash;
 use crate::library::LIBRARY_DB;
@@ -15,8 +15,6 @@ use base::{Reader, TimeMs};
 
 /// Bytes that follow one change; more would have to fit its record beside it, and the key's record goes instead.
 const FOLLOWING_BYTES_MAX: usize = 16 << 20;
-/// Bytes that name the records of a database that is flushed, in each partition: they all go into one record.
-const FLUSH_BYTES_MAX: usize = 64 << 10;
 
 impl Tx<'_> {
     /// What is known of an element of the hash, set or sorted set at `key` in the selected database, ended or not.
@@ -24,8 +22,8 @@ impl Tx<'_> {
     /// # Errors
     /// `Spilled`, `Unreadable`.
     pub fn element(&mut self, key: &[u8], name: &[u8]) -> Result<Option<Element>, Stop> {
-        let (part, record) = self.record_of(key);
-        let Some(found) = self.record(part, &record)? else { return Ok(None) };
+        let (part, db) = self.records_of(key);
+        let Some(found) = self.record(part, db, key)? else { return Ok(None) };
         Ok(self
             .record_hash(found)
             .get(name)
@@ -37,29 +35,73 @@ impl Tx<'_> {
     /// # Errors
     /// As [`Tx::element`], unless something was changed before.
     pub fn put_element(&mut self, key: &[u8], name: &[u8], element: Element) -> Result<(), Stop> {
-        let (part, record) = self.record_of(key);
-        let is_new = self.record(part, &record)?.is_none();
+        let (part, db) = self.records_of(key);
+        let is_new = self.record(part, db, key)?.is_none();
         let ends = self.peek(key).and_then(|found| self.entry(found).expires());
-        self.keyspace.follow_elements();
-        self.interests = self.interests.with_elements();
+        self.follow_records();
         let version = encode_version(element.version);
         let field = [(name, &version[..], element.expires)];
-        self.change_alone(part, |out| effect::put_hash_set(out, ELEMENTS_DB, &record, field.into_iter()));
+        self.change_alone(part, |out| effect::put_hash_set(out, db, key, field.into_iter()));
         if is_new && ends.is_some() {
-            self.change_alone(part, |out| effect::put_expire(out, ELEMENTS_DB, &record, ends));
+            self.change_alone(part, |out| effect::put_expire(out, db, key, ends));
         }
         Ok(())
     }
 
-    fn record_of(&self, key: &[u8]) -> (usize, Vec<u8>) {
-        let part = self.part_of(key);
-        (part, record_name(self.parts[part].guard.physical(self.db), key))
+    /// The media type of the string at `key` in the selected database, if it was given one. The string may have ended.
+    ///
+    /// # Cost
+    /// A test of a flag as long as no key has a record; else a look-up.
+    ///
+    /// # Errors
+    /// `Spilled`, `Unreadable`.
+    #[inline]
+    pub fn media_type(&mut self, key: &[u8]) -> Result<Option<&[u8]>, Stop> {
+        if self.interests.follows_records() { self.find_media_type(key) } else { Ok(None) }
     }
 
-    /// Finds a record and has it in memory.
-    fn record(&mut self, part: usize, record: &[u8]) -> Result<Option<Found>, Stop> {
-        let Some((found, _)) = self.peek_at(part, ELEMENTS_DB, record) else { return Ok(None) };
-        self.ensure_resident(record, found)?;
+    fn find_media_type(&mut self, key: &[u8]) -> Result<Option<&[u8]>, Stop> {
+        let (part, db) = self.records_of(key);
+        let Some((found, _)) = self.peek_at(part, db, key).filter(|(found, _)| found.kind == Kind::String) else {
+            return Ok(None);
+        };
+        self.ensure_resident(key, found)?;
+        Ok(match self.entry(found).stored() {
+            Stored::Inline(bytes) => Some(bytes),
+            Stored::Boxed(Value::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        })
+    }
+
+    /// Says what media type the string at `key` is of, which must be there. A name that is a number is none, and is not
+    /// told by [`Tx::media_type`].
+    pub fn put_media_type(&mut self, key: &[u8], media_type: &[u8]) {
+        let (part, db) = self.records_of(key);
+        let found = self.peek(key).expect("a string that is there is given a type");
+        assert_eq!(found.kind, Kind::String, "of a table, elements are recorded");
+        let ends = self.entry(found).expires();
+        self.follow_records();
+        self.change_alone(part, |out| effect::put_string(out, db, key, ends, media_type));
+    }
+
+    /// From here on, transactions look for records.
+    fn follow_records(&mut self) {
+        self.keyspace.follow_records();
+        self.interests = self.interests.with_records();
+    }
+
+    /// Where the record of a key of the selected database lies.
+    fn records_of(&self, key: &[u8]) -> (usize, u8) {
+        let part = self.part_of(key);
+        (part, records_db(self.parts[part].guard.physical(self.db)))
+    }
+
+    /// Finds the record of a table and has it in memory.
+    fn record(&mut self, part: usize, db: u8, key: &[u8]) -> Result<Option<Found>, Stop> {
+        let Some((found, _)) = self.peek_at(part, db, key).filter(|(found, _)| found.kind == Kind::Hash) else {
+            return Ok(None);
+        };
+        self.ensure_resident(key, found)?;
         Ok(Some(found))
     }
 
@@ -70,13 +112,13 @@ impl Tx<'_> {
         }
     }
 
-    /// Does for records what follows from the effects of a partition from byte `start` on.
+    /// Does for records what follows from the effects of a partition from byte `start` on, which are all about `db`.
     ///
     /// # Cost
-    /// A look-up where a key has no record; nothing where a partition has none.
+    /// A look-up where a key has no record; nothing where no key of its database has one.
     #[cold]
-    pub(super) fn follow(&mut self, part: usize, start: usize) {
-        if !self.parts[part].guard.index(ELEMENTS_DB).is_empty() {
+    pub(super) fn follow(&mut self, part: usize, db: u8, start: usize) {
+        if db < LIBRARY_DB && !self.parts[part].guard.index(records_db(db)).is_empty() {
             self.follow_from(part, start);
         }
     }
@@ -89,10 +131,10 @@ impl Tx<'_> {
         while !reader.is_empty() {
             let (db, effect) = Effect::decode(&mut reader).expect("an effect made here decodes");
             let mut more = Vec::new();
-            match db {
-                ELEMENTS_DB => self.follow_end(part, &effect, &mut more),
-                LIBRARY_DB => {}
-                _ => self.follow_effect(part, db, &effect, &mut more),
+            match recorded_db(db) {
+                Some(recorded) => self.follow_end(part, recorded, &effect, &mut more),
+                None if db == LIBRARY_DB => {}
+                None => self.follow_effect(part, records_db(db), &effect, &mut more),
             }
             self.apply_following(part, &more);
             following.extend_from_slice(&more);
@@ -113,58 +155,57 @@ impl Tx<'_> {
         }
     }
 
-    /// A key was changed.
+    /// A key was changed whose record would lie in `db`, or all of them were.
     fn follow_effect(&mut self, part: usize, db: u8, effect: &Effect<'_>, more: &mut Vec<u8>) {
         let Some(key) = effect.key() else {
-            if matches!(effect, Effect::FlushDb) {
-                let index = self.parts[part].guard.index(ELEMENTS_DB);
-                let is_of_db = |record: &[u8]| record.first() == Some(&db);
-                let mut are_all_of_db = true;
-                index.each(|entry| {
-                    if !is_of_db(entry.key()) {
-                        are_all_of_db = false;
-                    } else if more.len() <= FLUSH_BYTES_MAX {
-                        effect::put_delete(more, ELEMENTS_DB, entry.key());
-                    }
-                });
-                // Of many tables each would have to be named: all records go then, those of other databases too.
-                if are_all_of_db || FLUSH_BYTES_MAX < more.len() {
-                    more.clear();
-                    effect::put_flush(more, ELEMENTS_DB);
-                }
+            // Records go with their keys; to exchange two numbers moves neither.
+            if matches!(effect, Effect::FlushDb) && !self.parts[part].guard.index(db).is_empty() {
+                effect::put_flush(more, db);
             }
             return;
         };
-        let record = record_name(db, key);
-        let found = self.record(part, &record).expect("what was begun reads on the spot");
-        let Some(found) = found else { return };
-        let horizon = self.horizon;
-        put_following(effect, &record, self.record_hash(found), horizon, more);
+        let Some((found, _)) = self.peek_at(part, db, key) else { return };
+        if found.kind == Kind::String {
+            put_following_string(effect, db, key, more);
+            return;
+        }
+        let found = self.record(part, db, key).expect("what was begun reads on the spot");
+        let found = found.expect("a record is a string or a hash");
+        put_following(effect, db, key, self.record_hash(found), self.horizon, more);
         if FOLLOWING_BYTES_MAX < more.len() {
             more.clear();
-            effect::put_delete(more, ELEMENTS_DB, &record);
+            effect::put_delete(more, db, key);
         }
     }
 
-    /// The timer removed elements that have ended. Members of sets go with them; fields go by themselves.
-    fn follow_end(&mut self, part: usize, effect: &Effect<'_>, more: &mut Vec<u8>) {
-        let Effect::HashDelete { key: record, fields } = effect else { return };
-        let (db, key) = record.split_first().expect("a record's name begins with a database");
-        let Some((found, _)) = self.peek_at(part, *db, key) else { return };
+    /// The timer removed elements that have ended from a record of a key of `db`. Members of sets go with them; fields go
+    /// by themselves.
+    fn follow_end(&mut self, part: usize, db: u8, effect: &Effect<'_>, more: &mut Vec<u8>) {
+        let Effect::HashDelete { key, fields } = effect else { return };
+        let Some((found, _)) = self.peek_at(part, db, key) else { return };
         let names: Vec<&[u8]> = fields.names().collect();
         if !matches!(found.kind, Kind::Set | Kind::SortedSet) {
             return;
         }
         self.ensure_resident(key, found).expect("what was begun reads on the spot");
         match found.kind {
-            Kind::Set => effect::put_set_remove(more, *db, key, names.into_iter()),
-            _ => put_sorted_set_remove(more, *db, key, names.into_iter()),
+            Kind::Set => effect::put_set_remove(more, db, key, names.into_iter()),
+            _ => put_sorted_set_remove(more, db, key, names.into_iter()),
         }
     }
 }
 
-/// Writes what follows for a key's record from a change of the key.
-fn put_following(effect: &Effect<'_>, record: &[u8], elements: &Hash, horizon: TimeMs, more: &mut Vec<u8>) {
+/// Writes what follows for a string's record from a change of the string.
+fn put_following_string(effect: &Effect<'_>, db: u8, key: &[u8], more: &mut Vec<u8>) {
+    match effect {
+        Effect::Expire { expires, .. } => effect::put_expire(more, db, key, *expires),
+        Effect::PatchString { .. } => {}
+        _ => effect::put_delete(more, db, key),
+    }
+}
+
+/// Writes what follows for a table's record from a change of the table.
+fn put_following(effect: &Effect<'_>, db: u8, record: &[u8], elements: &Hash, horizon: TimeMs, more: &mut Vec<u8>) {
     let written = |name| {
         let field = elements.get(name)?;
         let version = if has_ended(field.expires, horizon) { 0 } else { decode_version(field.value) };
@@ -177,24 +218,24 @@ fn put_following(effect: &Effect<'_>, record: &[u8], elements: &Hash, horizon: T
         | Effect::PatchString { .. }
         | Effect::PutImage { .. }
         | Effect::List { .. }
-        | Effect::Stream { .. } => effect::put_delete(more, ELEMENTS_DB, record),
-        Effect::Expire { expires, .. } => effect::put_expire(more, ELEMENTS_DB, record, *expires),
+        | Effect::Stream { .. } => effect::put_delete(more, db, record),
+        Effect::Expire { expires, .. } => effect::put_expire(more, db, record, *expires),
         Effect::HashSet { fields, .. } => {
-            put_written(more, record, fields.triples().map(|(name, _, ends)| (name, written(name), ends)));
+            put_written(more, db, record, fields.triples().map(|(name, _, ends)| (name, written(name), ends)));
         }
-        Effect::HashDelete { fields, .. } => put_gone(more, record, fields.names().filter(has)),
+        Effect::HashDelete { fields, .. } => put_gone(more, db, record, fields.names().filter(has)),
         Effect::HashExpire { fields, .. } => {
             let ends: Vec<_> = fields.deadlines().filter(|(name, _)| has(name)).collect();
             if !ends.is_empty() {
-                effect::put_hash_expire(more, ELEMENTS_DB, record, ends.into_iter());
+                effect::put_hash_expire(more, db, record, ends.into_iter());
             }
         }
         Effect::Set { change: SetChange::Remove(members), .. }
         | Effect::SortedSet { change: SortedSetChange::Remove(members), .. } => {
-            put_gone(more, record, members.names().filter(has));
+            put_gone(more, db, record, members.names().filter(has));
         }
         Effect::SortedSet { change: SortedSetChange::Put(members), .. } => {
-            put_written(more, record, members.scored().map(|(name, _)| (name, written(name), None)));
+            put_written(more, db, record, members.scored().map(|(name, _)| (name, written(name), None)));
         }
         // A member that is there already is not written again, and one that is not has no version yet.
         Effect::Set { change: SetChange::Add(_), .. } | Effect::FlushDb | Effect::SwapDbs { .. } => {}
@@ -203,19 +244,20 @@ fn put_following(effect: &Effect<'_>, record: &[u8], elements: &Hash, horizon: T
 
 fn put_written<'e>(
     more: &mut Vec<u8>,
+    db: u8,
     record: &[u8],
     elements: impl Iterator<Item = (&'e [u8], Option<Vec<u8>>, Option<TimeMs>)>,
 ) {
     let known: Vec<_> = elements.filter_map(|(name, version, ends)| Some((name, version?, ends))).collect();
     if !known.is_empty() {
         let fields = known.iter().map(|(name, version, ends)| (*name, &version[..], *ends));
-        effect::put_hash_set(more, ELEMENTS_DB, record, fields);
+        effect::put_hash_set(more, db, record, fields);
     }
 }
 
-fn put_gone<'e>(more: &mut Vec<u8>, record: &[u8], names: impl Iterator<Item = &'e [u8]>) {
+fn put_gone<'e>(more: &mut Vec<u8>, db: u8, record: &[u8], names: impl Iterator<Item = &'e [u8]>) {
     let names: Vec<&[u8]> = names.collect();
     if !names.is_empty() {
-        effect::put_hash_delete(more, ELEMENTS_DB, record, names.into_iter());
+        effect::put_hash_delete(more, db, record, names.into_iter());
     }
 }

@@ -16,7 +16,7 @@
 use super::parts::Part;
 use super::{Stop, Tx};
 use crate::effect;
-use crate::elements::ELEMENTS_DB;
+use crate::elements::records_db;
 use crate::entry::{EntryRef, Stored};
 use crate::value::{Kind, SHARED_BYTES_MIN, Value, as_integer};
 use base::number::{NumberText, format_i64};
@@ -139,8 +139,8 @@ impl Tx<'_> {
         effect::put_string(effects, db, key, expires, value);
         let place = guard.put_string(db, key, expires, value, &stamp);
         *single_put = (*effect_count == 1).then_some((db, place));
-        if self.interests.follows_elements() {
-            self.follow(part, start);
+        if self.interests.follows_records() {
+            self.follow(part, db, start);
         }
         self.signal(part, key);
     }
@@ -161,11 +161,12 @@ impl Tx<'_> {
             self.foretell(part, key);
         }
         let stamp = self.stamp(part);
-        let follows = self.interests.follows_elements() && !self.parts[part].guard.index(ELEMENTS_DB).is_empty();
+        let db = self.parts[part].guard.physical(self.db);
+        let follows = self.interests.follows_records() && !self.parts[part].guard.index(records_db(db)).is_empty();
         let changed = &mut self.parts[part];
         changed.begin_effect(self.spare);
         let Part { guard, effects, effect_count, single_put, apart } = changed;
-        let (start, db) = (effects.len(), guard.physical(self.db));
+        let start = effects.len();
         if *effect_count == 1 && !follows {
             effect::put_string_head(effects, db, key, expires, value.len());
             *apart = Some(shared.clone());
@@ -175,7 +176,7 @@ impl Tx<'_> {
         let place = guard.put_large(db, key, expires, shared, &stamp);
         *single_put = (*effect_count == 1).then_some((db, place));
         if follows {
-            self.follow(part, start);
+            self.follow(part, db, start);
         }
         self.signal(part, key);
     }

@@ -94,6 +94,16 @@ pub static SETTINGS: &[Setting] = &[
         summary: "TCP port for clients of HTTP; 0 serves none",
     },
     Setting {
+        name: "http-tls-port",
+        also: &[],
+        kind: Kind::Integer { min: 0, max: PORT_MAX },
+        default: "0",
+        reload: Live,
+        effect: Real,
+        group: Network,
+        summary: "Port for clients of HTTP over TLS, with the certificate of `tls-port` and the same demands on clients; 0 serves none",
+    },
+    Setting {
         name: "http-cors-origins",
         also: &[],
         kind: Kind::Words(special::origins),

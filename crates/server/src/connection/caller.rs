@@ -326,6 +326,11 @@ impl<S: Stream> Connection<S, true> {
         }
     }
 
+    /// What is left when the connection has ended.
+    pub fn into_stream(self) -> S {
+        self.stream
+    }
+
     /// What CLIENT LIST shows of the door's buffers.
     pub fn show_buffers(&self, input: &Vec<u8>, output_bytes: usize) {
         self.client.set_buffers(input.len(), input.capacity() - input.len(), output_bytes + self.out.len());
@@ -334,7 +339,8 @@ impl<S: Stream> Connection<S, true> {
     /// Writes bytes of an answer, of which [`Connection::settle`] has said that they may leave.
     ///
     /// # Errors
-    /// As [`Connection::read_more`]; also when the client takes less than `bytes_per_second_min` once `grace` is over.
+    /// As [`Connection::read_more`]; also when the client takes less than `bytes_per_second_min` once `grace` is over, or
+    /// nothing for that long.
     pub async fn send(&mut self, bytes: &[u8], pace: Pace) -> Result<(), End> {
         send_bytes(&self.client, &mut self.stream, bytes, pace).await
     }
@@ -348,26 +354,32 @@ impl<S: Stream> Connection<S, true> {
 /// How slowly a client may take or give bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Time before it counts.
+    /// Time before it counts, and for which nothing may come at all.
     pub grace: std::time::Duration,
     /// Bytes a second from then on, on average.
     pub bytes_per_second_min: u64,
 }
 
 impl Pace {
-    /// When a transfer that began at `begun` and has got to `bytes` must have gone on.
+    /// When a transfer that began at `begun` and has just got to `bytes` must have gone on. What came at once, into the
+    /// system's buffers above all, buys no time to stand still in.
     pub fn deadline(self, begun: Instant, bytes: usize) -> Instant {
-        begun + self.grace + std::time::Duration::from_secs(bytes as u64 / self.bytes_per_second_min)
+        let on_average = begun + self.grace + std::time::Duration::from_secs(bytes as u64 / self.bytes_per_second_min);
+        on_average.min(Instant::now() + self.grace)
     }
 }
 
 async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pace: Pace) -> Result<(), End> {
-    let mut sent = 0;
+    let (mut sent, mut is_flushed) = (0, false);
     let mut begun = None;
-    while sent < bytes.len() {
+    while sent < bytes.len() || !is_flushed {
         let writing = poll_fn(|ctx| {
             if client.is_killed(ctx) {
                 return Poll::Ready(Err(End::Killed));
+            }
+            if sent == bytes.len() {
+                // TLS may hold back what it took; a socket does not.
+                return Pin::new(&mut *stream).poll_flush(ctx).map_ok(|()| 0).map_err(End::from);
             }
             Pin::new(&mut *stream).poll_write(ctx, &bytes[sent..]).map_err(End::from)
         });
@@ -389,7 +401,9 @@ async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pa
                 Err(_) => return Err(End::TooSlow),
             },
         };
-        if count == 0 {
+        if sent == bytes.len() {
+            is_flushed = true;
+        } else if count == 0 {
             return Err(End::Closed);
         }
         sent += count;
@@ -401,6 +415,16 @@ async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_at_once_buys_no_time_to_stand_still_in() {
+        let pace = Pace { grace: std::time::Duration::from_secs(30), bytes_per_second_min: 4096 };
+        let begun = Instant::now();
+        let still = pace.deadline(begun, 64 << 20);
+        assert!(still <= Instant::now() + pace.grace && begun + pace.grace <= still);
+        let long_ago = begun.checked_sub(std::time::Duration::from_mins(1)).expect("the machine runs for that long");
+        assert_eq!(pace.deadline(long_ago, 31 * 4096), long_ago + std::time::Duration::from_secs(61));
+    }
 
     #[test]
     fn what_acts_on_a_connection_is_in_the_table() {

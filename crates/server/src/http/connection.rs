@@ -11,7 +11,8 @@
 //! Deliberately not here: what paths mean (`doors.rs`), what is HTTP and what is not (`wire::http`).
 //!
 //! Limits: a head of `wire::http::HEAD_BYTES_MAX` that must come within [`HEAD_SECONDS_MAX`]; a body of the door's
-//! choosing, at a pace of [`BYTES_PER_SECOND_MIN`] once [`GRACE_SECONDS`] are over; answers are taken at that pace, too.
+//! choosing, at a pace of [`BYTES_PER_SECOND_MIN`] once [`GRACE_SECONDS`] are over and never standing still for that long;
+//! answers are taken at that pace, too.
 //! A connection that is silent between two requests is closed as RESP's are (`timeout`).
 
 use super::answer::{Answer, Date};
@@ -91,14 +92,15 @@ impl<S: Stream> HttpConnection<S> {
         }
     }
 
-    /// Serves until the connection ends.
-    pub async fn serve(mut self) {
+    /// Serves until the connection ends. Returns its stream.
+    pub async fn serve(mut self) -> S {
         let end = loop {
             if let Err(end) = self.turn().await {
                 break end;
             }
         };
         tracing::debug!(?end, "HTTP connection closed");
+        self.caller.into_stream()
     }
 
     async fn turn(&mut self) -> Result<(), End> {

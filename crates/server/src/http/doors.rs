@@ -65,7 +65,7 @@ pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End>
         return Ok(Admitted::No);
     }
     let path = visit.request.path;
-    if (path.starts_with("/v1/") || path == "/v1") && visit.port == listener::Door::Http {
+    if (path.starts_with("/v1/") || path == "/v1") && has_v1(visit.port) {
         return v1::admit(visit).await;
     }
     if visit.port == listener::Door::Json {
@@ -83,6 +83,10 @@ pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End>
     }
     refuse(visit.answer, 404, "nothing is here; the API begins with /v1/");
     Ok(Admitted::No)
+}
+
+fn has_v1(port: listener::Door) -> bool {
+    matches!(port, listener::Door::Http | listener::Door::HttpTls)
 }
 
 /// Answers a request whose body is there.

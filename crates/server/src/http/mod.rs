@@ -6,6 +6,7 @@
 //! | `request.rs`    | a request as doors see it                                                         |
 //! | `arguments.rs`  | its body, and the arguments of the commands it comes to                           |
 //! | `answer.rs`     | what it is answered with                                                          |
+//! | `media_type.rs` | what its body is said to be, and what keeps that from running in a browser        |
 //! | `auth.rs`       | who it is from                                                                    |
 //! | `events.rs`     | answers without an end: server-sent events                                       |
 //! | `problem.rs`    | what it is told that cannot be done; the status of each error                     |
@@ -32,7 +33,7 @@
 //!
 //! The futures are `Send`: nothing that is locked may be held while something is awaited.
 //!
-//! Deliberately not here: HTTP/2, which proxies speak on our behalf; TLS.
+//! Deliberately not here: HTTP/2, which proxies speak on our behalf; TLS, which the listener puts before a connection.
 
 pub mod answer;
 pub mod arguments;
@@ -44,6 +45,7 @@ pub mod hustcache;
 pub mod hustdb;
 pub mod json;
 pub mod json_store;
+pub mod media_type;
 pub mod problem;
 pub mod request;
 pub mod strangers;

@@ -1,13 +1,15 @@
 //! Strings as raw bytes: `/v1/kv/{key}`. The version of a key is its ETag, by which it is compared and set.
 //!
-//! Deliberately not kept: content types. What a value is, its readers know; it is `application/octet-stream` here.
+//! The content type of a PUT is kept, and told by GET; see `media_type.rs`. Without one a value is
+//! `application/octet-stream`.
 
 use super::is_refused;
-use super::reply::{Bytes, bulk_of, put_json};
+use super::reply::{Bytes, bulk_at, put_json};
 use super::routes::Found;
-use super::run::{BYTES, Wrong, put_path, time, wants_json};
+use super::run::{Wrong, put_path, time, wants_json};
 use crate::connection::{End, Stream};
 use crate::http::doors::Visit;
+use crate::http::media_type;
 use crate::http::problem::refuse;
 use crate::http::request::Method;
 use base::SharedBytes;
@@ -48,11 +50,12 @@ pub async fn get<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
     if !begin(found, visit, b"GETVER") {
         return Ok(());
     }
+    visit.arguments.add(b"MEDIATYPE");
     visit.caller.keep_apart(true);
     let reply = visit.caller.call(visit.arguments.args()).await?;
     let apart = visit.caller.take_apart();
-    match value_and_version(visit.caller.replies(), reply.clone(), apart) {
-        Some((value, version)) => answer(visit, value, version),
+    match versioned(visit.caller.replies(), reply.clone(), apart) {
+        Some(found) => answer(visit, found),
         None if is_refused(visit, reply) => {}
         None => _ = refuse(visit.answer, 404, "there is no such key"),
     }
@@ -77,21 +80,34 @@ impl Lies {
     }
 }
 
-/// Where the value of a reply of GETVER lies, and the version.
-fn value_and_version(replies: &[u8], reply: Range<usize>, apart: Option<SharedBytes>) -> Option<(Lies, u64)> {
-    let bytes = replies[reply.clone()].strip_suffix(b"\r\n")?;
-    let colon = bytes.iter().rposition(|byte| *byte == b':')?;
-    let version = parse_u64(&bytes[colon + 1..])?;
-    let rest = bytes.strip_prefix(b"*2\r\n")?;
-    let first = reply.start + bytes.len() - rest.len();
-    let value = match apart {
-        Some(value) => Lies::Apart(value),
-        None => Lies::Here(bulk_of(replies, first..reply.start + colon)?),
-    };
-    Some((value, version))
+/// What a reply of GETVER says.
+#[derive(Debug, PartialEq)]
+struct Versioned {
+    value: Lies,
+    version: u64,
+    /// Where its media type lies, if it has one.
+    media_type: Option<Range<usize>>,
 }
 
-fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Lies, version: u64) {
+/// Reads a reply of GETVER, in which a value that lies `apart` has left a gap; `None` when it is something else.
+fn versioned(replies: &[u8], reply: Range<usize>, apart: Option<SharedBytes>) -> Option<Versioned> {
+    let rest = replies[reply.clone()].strip_prefix(b"*3\r\n")?;
+    let first = reply.end - rest.len();
+    let (value, end) = if let Some(value) = apart {
+        (Lies::Apart(value), first + memchr::memmem::find(rest, b"\r\n")? + 2)
+    } else {
+        let value = bulk_at(replies, first)?;
+        (Lies::Here(value.clone()), value.end)
+    };
+    let rest = replies[end + 2..reply.end].strip_prefix(b":")?;
+    let line = memchr::memchr(b'\r', rest)?;
+    let version = parse_u64(&rest[..line])?;
+    let media_type = bulk_at(replies, reply.end - rest.len() + line + 2);
+    Some(Versioned { value, version, media_type })
+}
+
+fn answer<S: Stream>(visit: &mut Visit<'_, S>, found: Versioned) {
+    let Versioned { value, version, media_type } = found;
     let here = Tag::Version(version);
     if let Some(known) = visit.request.header("if-none-match")
         && known.split(|byte| *byte == b',').map(tag).any(|known| known == Tag::Any || known == here)
@@ -99,9 +115,12 @@ fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Lies, version: u64) {
         visit.answer.status(304).etag(version);
         return;
     }
-    if wants_json(visit) {
+    let replies = visit.caller.replies();
+    let media_type = media_type.map(|place| &replies[place]);
+    // What is JSON already is not told within a string.
+    if !media_type::is_json(media_type) && wants_json(visit) {
         let value = Value::Bulk(match value {
-            Lies::Here(place) => visit.caller.replies()[place].to_vec(),
+            Lies::Here(place) => replies[place].to_vec(),
             Lies::Apart(value) => value.to_vec(),
         });
         visit.answer.etag(version).header("content-type", "application/json");
@@ -129,7 +148,7 @@ fn answer<S: Stream>(visit: &mut Visit<'_, S>, value: Lies, version: u64) {
             return;
         }
     };
-    visit.answer.header("content-type", BYTES);
+    media_type::put(visit.answer, media_type);
     match value {
         Lies::Here(place) => visit.answer.body_is_reply(place.start + part.start..place.start + part.end),
         Lies::Apart(value) => visit.answer.body_is_shared(value, part),
@@ -208,8 +227,11 @@ pub async fn put<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
 
 const UNMET: &str = "the key is not at that version";
 
-/// Adds condition and time to live. Returns false when the condition cannot hold.
+/// Adds media type, condition and time to live. Returns false when the condition cannot hold.
 fn put_options<S>(visit: &mut Visit<'_, S>) -> Result<bool, Wrong> {
+    if let Some(media_type) = media_type::said(visit.request) {
+        visit.arguments.add(b"MEDIATYPE").add(media_type);
+    }
     match time(visit, "ttl")? {
         None => {}
         Some(0) => return Err("ttl is a time to come".to_owned()),
@@ -300,15 +322,24 @@ mod tests {
 
     #[test]
     fn a_value_is_found_beside_its_version() {
-        let replies = b"+OK\r\n*2\r\n$3\r\na:b\r\n:17\r\n";
-        let of = |replies: &[u8], start, apart| value_and_version(replies, start..replies.len(), apart);
-        let place = replies.len() - 10..replies.len() - 7;
+        let replies = b"+OK\r\n*3\r\n$3\r\na:b\r\n:17\r\n_\r\n";
+        let found = versioned(replies, 5..replies.len(), None).expect("it is GETVER's");
+        let place = 14..17;
         assert_eq!(&replies[place.clone()], b"a:b");
-        assert_eq!(of(replies, 5, None), Some((Lies::Here(place), 17)));
+        assert_eq!(found, Versioned { value: Lies::Here(place), version: 17, media_type: None });
+        let replies = b"*3\r\n$0\r\n\r\n:1\r\n$10\r\ntext/plain\r\n";
+        let found = versioned(replies, 0..replies.len(), None).expect("it is GETVER's");
+        assert_eq!(found.media_type.map(|place| &replies[place]), Some(&b"text/plain"[..]));
+        assert_eq!(versioned(b"_\r\n", 0..3, None), None);
+        assert_eq!(versioned(b"-ERR a:1\r\n", 0..10, None), None);
+    }
+
+    #[test]
+    fn a_value_that_lies_apart_has_left_a_gap() {
         let large = SharedBytes::from(b"large".to_vec());
-        let apart = Some(large.clone());
-        assert_eq!(of(b"*2\r\n$5\r\n\r\n:17\r\n", 0, apart), Some((Lies::Apart(large), 17)));
-        assert_eq!(of(b"_\r\n", 0, None), None);
-        assert_eq!(of(b"-ERR a:1\r\n", 0, None), None);
+        let replies = b"*3\r\n$5\r\n\r\n:17\r\n$10\r\ntext/plain\r\n";
+        let found = versioned(replies, 0..replies.len(), Some(large.clone())).expect("it is GETVER's");
+        assert_eq!((found.value, found.version), (Lies::Apart(large), 17));
+        assert_eq!(found.media_type.map(|place| &replies[place]), Some(&b"text/plain"[..]));
     }
 }

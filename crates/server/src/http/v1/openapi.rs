@@ -9,7 +9,8 @@
 //! Deliberately not here: routes themselves. What is said of one is said in its row, or follows from what serves it: which
 //! bodies it takes, which statuses it may come to, what a request to it looks like.
 //!
-//! Invariant: made once; the same for everybody, as the tables are.
+//! Invariant: made once; the same for everybody, as the tables are, but for the name that examples call the server by: that
+//! is the one it was just asked by.
 //!
 //! Source: OpenAPI Specification 3.1.1.
 
@@ -23,45 +24,56 @@ use commands::{Spec, table};
 use serde_json::{Map, Value as Json, json};
 use std::sync::LazyLock;
 
-/// What an example asks.
-const EXAMPLE_HOST: &str = "http://localhost:8080";
+/// Stands for the server that examples ask.
+const EXAMPLE_ORIGIN: &str = "http://localhost:8080";
 
-/// Something that is served as it is.
+/// Something that is served as it is, but for [`EXAMPLE_ORIGIN`].
 struct Served {
     content_type: &'static str,
     body: String,
-    etag: String,
 }
 
 impl Served {
-    fn new(content_type: &'static str, body: String) -> Self {
-        let etag = format!("\"{:08x}-{}\"", crc32c(body.as_bytes()), body.len());
-        Served { content_type, body, etag }
-    }
-
     fn answer<S: Stream>(&self, visit: &mut Visit<'_, S>) {
+        let body = self.body.replace(EXAMPLE_ORIGIN, &origin_asked(visit));
+        let etag = format!("\"{:08x}-{}\"", crc32c(body.as_bytes()), body.len());
         let known = visit.request.header("if-none-match").unwrap_or_default();
-        let is_known =
-            |known: &[u8]| known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == self.etag.as_bytes();
+        let is_known = |known: &[u8]| known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == etag.as_bytes();
         if known.split(|byte| *byte == b',').any(|known| is_known(known.trim_ascii())) {
-            visit.answer.status(304).header("etag", &self.etag);
+            visit.answer.status(304).header("etag", &etag);
             return;
         }
-        visit.answer.header("content-type", self.content_type).header("etag", &self.etag);
-        visit.answer.header("cache-control", "no-cache").body().extend_from_slice(self.body.as_bytes());
+        visit.answer.header("content-type", self.content_type).header("etag", &etag);
+        *visit.answer.header("cache-control", "no-cache").body() = body.into_bytes();
     }
+}
+
+/// The scheme, name and port that a request has come by; the configured port where it does not say.
+fn origin_asked<S: Stream>(visit: &Visit<'_, S>) -> String {
+    let scheme = if visit.port.is_tls() { "https" } else { "http" };
+    let port = || visit.caller.server().settings.number(visit.port.setting());
+    let host = visit.request.header_text("host").filter(|host| is_host(host));
+    host.map_or_else(|| format!("{scheme}://localhost:{}", port()), |host| format!("{scheme}://{host}"))
+}
+
+/// Whether a `Host` may stand in a page and in a shell as it is.
+fn is_host(host: &str) -> bool {
+    const HOST_BYTES_MAX: usize = 255;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    (1..=HOST_BYTES_MAX).contains(&host.len()) && host.bytes().all(is_plain)
 }
 
 /// GET /v1/openapi.json
 pub fn document<S: Stream>(visit: &mut Visit<'_, S>) {
-    static DOCUMENT: LazyLock<Served> = LazyLock::new(|| Served::new("application/json", describe().to_string()));
+    static DOCUMENT: LazyLock<Served> =
+        LazyLock::new(|| Served { content_type: "application/json", body: describe().to_string() });
     DOCUMENT.answer(visit);
 }
 
 /// GET /v1/docs
 pub fn reference<S: Stream>(visit: &mut Visit<'_, S>) {
     static REFERENCE: LazyLock<Served> =
-        LazyLock::new(|| Served::new("text/html; charset=utf-8", page::write(&describe())));
+        LazyLock::new(|| Served { content_type: "text/html; charset=utf-8", body: page::write(&describe()) });
     REFERENCE.answer(visit);
 }
 
@@ -166,7 +178,7 @@ fn head_operation(route: &Route) -> Json {
     let mut operation = operation(route);
     operation["operationId"] = json!(operation_id(route).replace("get_", "head_"));
     operation["summary"] = json!("The same without the bytes: whether there is a key, and its version.");
-    operation["x-codeSamples"][0]["source"] = json!(format!("curl -I {EXAMPLE_HOST}{}", example_path(route)));
+    operation["x-codeSamples"][0]["source"] = json!(format!("curl -I {EXAMPLE_ORIGIN}{}", example_path(route)));
     if let Some(parameters) = operation["parameters"].as_array_mut() {
         parameters.retain(|parameter| parameter["name"] != "Range" && parameter["name"] != "If-Range");
     }
@@ -195,7 +207,7 @@ fn describe_parameter(route: &Route, parameter: &Parameter) -> Json {
         "schema": parameter_schema(parameter, route.method),
     });
     if parameter.place == Place::Path {
-        described["example"] = json!(example_of(parameter.name));
+        described["example"] = json!(example_of(route, parameter.name));
     }
     described
 }
@@ -292,10 +304,16 @@ fn content(route: &Route) -> Json {
     let value = json!({ "$ref": "#/components/schemas/Value" });
     let is_bytes = matches!(route.action, Action::KvGet | Action::ListPop | Action::Run(_, Shape::Bytes));
     if is_bytes {
-        return json!({
+        let mut content = json!({
             "application/octet-stream": { "schema": { "type": "string", "format": "binary" } },
             "application/json": { "schema": { "$ref": "#/components/schemas/Text" } },
         });
+        if matches!(route.action, Action::KvGet) {
+            // What a PUT said; if that was JSON, then any.
+            content["*/*"] = json!({});
+            content["application/json"] = json!({ "schema": {} });
+        }
+        return content;
     }
     let results = json!({ "type": "array", "items": { "$ref": "#/components/schemas/Result" } });
     let schema = match route.action {
@@ -469,13 +487,18 @@ fn headers() -> Json {
     })
 }
 
-/// What stands for a `{name}` in examples.
-fn example_of(name: &str) -> Json {
-    match name {
-        "index" => json!(0),
-        "field" => json!("name"),
-        "member" => json!("ada"),
-        "channel" => json!("news"),
+/// What stands for a `{name}` in examples. A key of each type has its own name, so that they can be followed in a row.
+fn example_of(route: &Route, name: &str) -> Json {
+    match (name, tag_of(route)) {
+        ("index", _) => json!(0),
+        ("field", _) => json!("name"),
+        ("member", "sets") => json!("apples"),
+        ("member", _) => json!("ada"),
+        ("channel", _) => json!("news"),
+        (_, "hashes") => json!("person"),
+        (_, "sets") => json!("fruit"),
+        (_, "zsets") => json!("scores"),
+        (_, "lists") => json!("basket"),
         _ => json!("greeting"),
     }
 }
@@ -483,7 +506,7 @@ fn example_of(name: &str) -> Json {
 fn example_path(route: &Route) -> String {
     let mut path = route.path.to_owned();
     for parameter in route.parameters.iter().filter(|parameter| parameter.place == Place::Path) {
-        let example = example_of(parameter.name);
+        let example = example_of(route, parameter.name);
         let text = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
         path = path.replace(&format!("{{{}}}", parameter.name), &text);
     }
@@ -499,7 +522,7 @@ fn curl(route: &Route) -> String {
         Action::ListPop => "?wait=5s",
         _ => "",
     };
-    let url = format!("{EXAMPLE_HOST}{}{query}", example_path(route));
+    let url = format!("{EXAMPLE_ORIGIN}{}{query}", example_path(route));
     let url = if query.is_empty() { url } else { format!("'{url}'") };
     let flags = match (route.method, route.action) {
         (_, Action::Subscribe | Action::Changes) => "-N ".to_owned(),
@@ -560,6 +583,16 @@ mod tests {
         for reference in found {
             let pointer = reference.strip_prefix('#').expect("it is of this document");
             assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn only_names_of_hosts_stand_in_the_page() {
+        for host in ["localhost", "a.example:8080", "[::1]:8080", "under_score"] {
+            assert!(is_host(host), "{host}");
+        }
+        for other in ["", "a b", "<b>", "a/b", "a'b", "a$(b)", &"a".repeat(256)] {
+            assert!(!is_host(other), "{other}");
         }
     }
 

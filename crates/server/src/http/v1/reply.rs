@@ -13,13 +13,18 @@ pub fn error_of(reply: &[u8]) -> Option<&[u8]> {
 
 /// Where the bytes of a reply that is a bulk string lie; `None` when it is something else.
 pub fn bulk_of(replies: &[u8], reply: Range<usize>) -> Option<Range<usize>> {
-    let (start, bytes) = (reply.start, &replies[reply.clone()]);
+    let bulk = bulk_at(replies, reply.start)?;
+    assert_eq!(bulk.end + 2, reply.end, "a reply is one bulk string");
+    Some(bulk)
+}
+
+/// As [`bulk_of`] for a part of a reply that begins at `start`: two bytes behind its end the next part begins.
+pub fn bulk_at(replies: &[u8], start: usize) -> Option<Range<usize>> {
+    let bytes = &replies[start..];
     let line = memchr::memchr(b'\r', bytes)?;
     let digits = bytes[..line].strip_prefix(b"$").filter(|digits| digits.first().is_some_and(u8::is_ascii_digit))?;
-    let count = base::number::parse_u64(digits)? as usize;
     let from = start + line + 2;
-    assert_eq!(from + count + 2, reply.end, "a reply is one bulk string");
-    Some(from..from + count)
+    Some(from..from + base::number::parse_u64(digits)? as usize)
 }
 
 /// The reply as a value.

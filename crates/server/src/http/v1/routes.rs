@@ -217,7 +217,7 @@ pub static ROUTES: &[Route] = &[
         method: Method::Put,
         path: "/v1/kv/{key}",
         action: Action::KvPut,
-        summary: "Sets a string to the bytes of the body, whatever the key held before.",
+        summary: "Sets a string to the bytes of the body, whatever the key held before. Its Content-Type is kept.",
         parameters: &[
             KEY,
             parameter(

@@ -7,7 +7,9 @@ use super::reply::{Bytes, bulk_of, put_json, value_of};
 use super::routes::{Found, Shape, Word};
 use crate::connection::{End, Stream};
 use crate::http::doors::Visit;
+use crate::http::media_type::BYTES;
 use crate::http::problem::refuse;
+use base::number::{parse_i64, parse_u64};
 use serde_json::Value as Json;
 use std::ops::Range;
 use wire::value::Value;
@@ -15,8 +17,6 @@ use wire::value::Value;
 /// Why no command could be made of a request. The text is the answer's.
 pub type Wrong = String;
 
-/// Content type of bytes of which nothing is known.
-pub const BYTES: &str = "application/octet-stream";
 /// Keys that a request for keys looks at unless it says.
 const KEYS_COUNT: &str = "100";
 const NO_ESCAPE: &str = "is not spelled right: two hexadecimal digits follow a %";
@@ -39,8 +39,8 @@ fn put_words<S: Stream>(found: Found, visit: &mut Visit<'_, S>, words: &[Word]) 
             Word::Is(text) => _ = visit.arguments.add(text.as_bytes()),
             Word::Path(index) => put_path(found, visit, *index)?,
             Word::Query(name, default) => {
-                let text = parameter(visit, name)?;
-                visit.arguments.add(text.as_deref().unwrap_or(default.as_bytes()));
+                let number = integer(visit, name)?;
+                visit.arguments.add(number.as_deref().unwrap_or(default.as_bytes()));
             }
             Word::Body => _ = visit.arguments.add_body(),
             Word::Elements => put_elements(visit)?,
@@ -64,6 +64,15 @@ pub fn parameter<S>(visit: &Visit<'_, S>, name: &str) -> Result<Option<Vec<u8>>,
         None => Ok(None),
         Some(Ok(text)) => Ok(Some(text)),
         Some(Err(_)) => Err(format!("{name} {NO_ESCAPE}")),
+    }
+}
+
+/// A parameter that is an integer, as it was said.
+fn integer<S>(visit: &Visit<'_, S>, name: &str) -> Result<Option<Vec<u8>>, Wrong> {
+    let said = parameter(visit, name)?;
+    match said.as_deref().map(parse_i64) {
+        Some(None) => Err(format!("{name} is an integer")),
+        _ => Ok(said),
     }
 }
 
@@ -226,8 +235,13 @@ pub async fn keys<S: Stream>(visit: &mut Visit<'_, S>) -> Result<(), End> {
 }
 
 fn put_scan<S>(visit: &mut Visit<'_, S>) -> Result<(), Wrong> {
-    let [prefix, cursor, count] = ["prefix", "cursor", "count"].map(|name| parameter(visit, name));
-    let (prefix, cursor, count) = (prefix?, cursor?, count?);
+    let (prefix, cursor, count) = (parameter(visit, "prefix")?, parameter(visit, "cursor")?, integer(visit, "count")?);
+    if cursor.as_deref().is_some_and(|cursor| parse_u64(cursor).is_none()) {
+        return Err("cursor is a number, as this path answers it".to_owned());
+    }
+    if count.as_deref().and_then(parse_i64).is_some_and(|count| count < 1) {
+        return Err("count is an integer from 1 on".to_owned());
+    }
     visit.arguments.begin(b"SCAN").add(cursor.as_deref().unwrap_or(b"0"));
     visit.arguments.add(b"COUNT").add(count.as_deref().unwrap_or(KEYS_COUNT.as_bytes()));
     if let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) {
