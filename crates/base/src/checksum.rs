@@ -10,7 +10,9 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
 /// CRC-32C of `parts`, one after the other.
 pub fn crc32c_of(parts: &[&[u8]]) -> u32 {
     let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
-    parts.iter().for_each(|part| digest.update(part));
+    for part in parts {
+        digest.update(part);
+    }
     digest.finalize() as u32
 }
 
