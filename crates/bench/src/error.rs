@@ -10,6 +10,8 @@ use std::path::PathBuf;
 pub enum Error {
     /// The OS refused `op`.
     Io { op: &'static str, source: io::Error },
+    /// A program that this measurement needs is not installed, or not where it was said to be.
+    Missing { program: String, package: &'static str },
     /// The server process ended while it was needed; `log` is where its output went.
     ServerDied { server: &'static str, log: PathBuf },
     /// The server was up but not ready within the named limit.
@@ -44,6 +46,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { op, source } => write!(f, "cannot {op}: {source}"),
+            Self::Missing { program, package } => write!(
+                f,
+                "cannot run {program}, which this measurement needs: install {package} (apt-get install {package}), or say \
+                 where it is with --{package}-command"
+            ),
             Self::ServerDied { server, log } => write!(f, "{server} ended by itself, see {}", log.display()),
             Self::ServerNotReady { server, log } => write!(f, "{server} did not get ready, see {}", log.display()),
             Self::Closed => f.write_str("the server closed a connection under load"),
@@ -61,7 +68,8 @@ impl std::error::Error for Error {
         match self {
             Self::Io { source, .. } => Some(source),
             Self::Engine { source, .. } => Some(&**source),
-            Self::ServerDied { .. }
+            Self::Missing { .. }
+            | Self::ServerDied { .. }
             | Self::ServerNotReady { .. }
             | Self::Closed
             | Self::Refused { .. }

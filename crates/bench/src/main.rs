@@ -1,9 +1,9 @@
 //! `larder-bench`: measures Larder, Redis and an echo floor side by side and writes tables and plots.
 //!
 //! - `setup`, `server`: who is measured and how it is started; `procfs`: what the kernel knows of it
-//! - `load`, `connection`, `workload`, `resp`, `client`, `cross_check`: where the load comes from
+//! - `load`, `connection`, `workload`, `resp`, `client`, `cross_check`, `wrk`: where the load comes from
 //! - `floor`: the server that stores nothing
-//! - `compare`, `memory`, `elements`, `restart`, `spill`, `pauses`: one measurement each, of a server
+//! - `compare`, `memory`, `elements`, `restart`, `spill`, `pauses`, `http`: one measurement each, of a server
 //! - `engine`: the engine without a server, in this process
 //! - `stats`, `report`, `svg`: from samples to pages
 //!
@@ -20,6 +20,7 @@ mod elements;
 mod engine;
 mod error;
 mod floor;
+mod http;
 mod load;
 mod memory;
 mod pauses;
@@ -33,6 +34,7 @@ mod spill;
 mod stats;
 mod svg;
 mod workload;
+mod wrk;
 
 use std::process::ExitCode;
 
@@ -113,6 +115,13 @@ enum Task {
         #[command(flatten)]
         flags: engine::Flags,
     },
+    /// Requests over HTTP beside nginx answering a constant, and hustdb's API for five value sizes
+    Http {
+        #[command(flatten)]
+        setup: Setup,
+        #[command(flatten)]
+        flags: http::Flags,
+    },
     /// Serve as the echo floor: parse, answer, store nothing
     Floor {
         /// Port of the loopback address
@@ -144,6 +153,7 @@ fn run(task: Task) -> Result<(), Error> {
         Task::Pauses { setup, flags } => pauses::run(&setup, &flags),
         Task::Spill { setup, flags } => spill::run(&setup, &flags),
         Task::Engine { setup, flags } => engine::run(&setup, &flags),
+        Task::Http { setup, flags } => http::run(&setup, &flags),
         Task::Floor { port, value_bytes } => floor::serve(port, value_bytes),
     }
 }
@@ -155,7 +165,8 @@ fn run_all(setup: &Setup) -> Result<(), Error> {
     restart::run(setup, &defaults())?;
     pauses::run(setup, &defaults())?;
     spill::run(setup, &defaults())?;
-    engine::run(setup, &defaults())
+    engine::run(setup, &defaults())?;
+    http::run(setup, &defaults())
 }
 
 /// Flags as if none had been given.
@@ -178,6 +189,6 @@ mod tests {
     fn every_measurement_has_defaults() {
         let _: (compare::Flags, memory::Flags) = (defaults(), defaults());
         let _: (restart::Flags, pauses::Flags, spill::Flags) = (defaults(), defaults(), defaults());
-        let _: (engine::Flags, elements::Flags) = (defaults(), defaults());
+        let _: (engine::Flags, elements::Flags, http::Flags) = (defaults(), defaults(), defaults());
     }
 }

@@ -142,6 +142,7 @@ pub fn series_of(contestant: Contestant) -> Series {
         Contestant::Redis => "#c8553d",
         Contestant::Larder => "#2a7f62",
         Contestant::Floor => "#a9b4bd",
+        Contestant::Nginx => "#e0a030",
     };
     Series { name: contestant.name().into(), colour }
 }
@@ -171,7 +172,8 @@ fn machine(setup: &Setup) -> String {
 
 /// The flags that decide what is measured, without those that say where programs and files lie.
 fn measuring_args() -> String {
-    const PLACES: [&str; 4] = ["--larder-command", "--redis-command", "--out-dir", "--work-dir"];
+    const PLACES: [&str; 6] =
+        ["--larder-command", "--redis-command", "--nginx-command", "--wrk-command", "--out-dir", "--work-dir"];
     let mut kept: Vec<String> = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {

@@ -1,9 +1,10 @@
 //! A server under test: started on its core with a fresh or an old data directory, watched, and ended, politely or not.
 //!
-//! The three contestants differ only here. Anything that understands larder's flags can stand in for it
+//! The contestants differ only here. Anything that understands larder's flags can stand in for it
 //! (`--larder-command`), which is how the bench itself is tested.
 
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -31,6 +32,8 @@ pub enum Contestant {
     Larder,
     /// Parses and answers, stores nothing: what no server on this machine can beat by much.
     Floor,
+    /// `nginx`, one worker, which answers everything with 200 and no body.
+    Nginx,
 }
 
 impl Contestant {
@@ -40,12 +43,13 @@ impl Contestant {
             Self::Redis => "redis",
             Self::Larder => "larder",
             Self::Floor => "echo floor",
+            Self::Nginx => "nginx",
         }
     }
 
     /// Whether it keeps what it is told.
     pub fn stores(self) -> bool {
-        self != Self::Floor
+        matches!(self, Self::Redis | Self::Larder)
     }
 }
 
@@ -112,25 +116,29 @@ pub struct Launch {
     pub aof_rewrite: AofRewrite,
     /// Bytes of each GET reply of the floor.
     pub floor_value_bytes: usize,
+    /// larder's `--http-port`; 0 serves none.
+    pub http_port: u16,
 }
 
 impl Launch {
     /// A launch with the contestant's own defaults.
     pub fn new(contestant: Contestant, sync: Sync) -> Self {
-        Self { contestant, sync, memory_max: None, aof_rewrite: AofRewrite::Default, floor_value_bytes: 0 }
+        let aof_rewrite = AofRewrite::Default;
+        Self { contestant, sync, memory_max: None, aof_rewrite, floor_value_bytes: 0, http_port: 0 }
     }
 
     fn command(&self, setup: &Setup, dir: &Path, port: u16) -> Result<Command, Error> {
-        let (dir, port) = (dir.display().to_string(), port.to_string());
+        let (data_dir, port_text) = (dir.display().to_string(), port.to_string());
         let (program, args) = match self.contestant {
-            Contestant::Redis => (setup.redis_command.clone(), self.redis_args(dir, port)),
-            Contestant::Larder => (setup.larder_command.clone(), self.larder_args(dir, port)),
+            Contestant::Redis => (setup.redis_command.clone(), self.redis_args(data_dir, port_text)),
+            Contestant::Larder => (setup.larder_command.clone(), self.larder_args(data_dir, port_text)),
             Contestant::Floor => {
                 let bench = std::env::current_exe().map_err(Error::io("find this program"))?;
                 let value_bytes = self.floor_value_bytes.to_string();
-                let args = ["floor", "--port", &port, "--value-bytes", &value_bytes].map(String::from).to_vec();
+                let args = ["floor", "--port", &port_text, "--value-bytes", &value_bytes].map(String::from).to_vec();
                 (bench.display().to_string(), args)
             }
+            Contestant::Nginx => (setup.nginx_command.clone(), nginx_args(dir, port)?),
         };
         let mut command = Command::new(program);
         command.args(args);
@@ -139,7 +147,8 @@ impl Launch {
 
     fn larder_args(&self, dir: String, port: String) -> Vec<String> {
         let mut args = vec!["serve".into(), "--data-dir".into(), dir, "--bind".into(), "127.0.0.1".into()];
-        args.extend(["--port".into(), port, "--admin-port".into(), "0".into(), "--http-port".into(), "0".into()]);
+        args.extend(["--port".into(), port, "--admin-port".into(), "0".into()]);
+        args.extend(["--http-port".into(), self.http_port.to_string()]);
         args.extend(["--sync".into(), self.sync.larder_flag().into()]);
         args.extend(self.memory_max.iter().flat_map(|max| ["--maxmemory".into(), max.clone()]));
         args
@@ -158,11 +167,35 @@ impl Launch {
     }
 }
 
+/// Writes the configuration of an nginx that answers everything with 200 and nothing more: no log, no limit to a
+/// connection's requests, and one process, which is the worker.
+fn nginx_args(dir: &Path, port: u16) -> Result<Vec<String>, Error> {
+    let temporary =
+        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|what| format!("{what}_temp_path {what};\n"));
+    let text = format!(
+        "daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr crit;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{\naccess_log off;\nkeepalive_requests 1000000000;\nkeepalive_timeout 1h;\n{}\
+         server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }}\n}}\n",
+        temporary.concat()
+    );
+    let dir = fs::canonicalize(dir).map_err(Error::io("find nginx's directory"))?;
+    fs::write(dir.join("nginx.conf"), text).map_err(Error::io("write nginx's configuration"))?;
+    let prefix = dir.display().to_string();
+    Ok(["-p", &prefix, "-c", "nginx.conf", "-e", "stderr"].map(String::from).to_vec())
+}
+
 /// A data directory and a port that outlive the processes started on them. The directory goes when this is dropped.
 pub struct Place {
     dir: tempfile::TempDir,
     /// The port servers of this place listen on.
     pub port: u16,
+}
+
+/// A port of the loopback address that was free a moment ago.
+pub fn free_port() -> Result<u16, Error> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("find a free port"))?;
+    Ok(listener.local_addr().map_err(Error::io("find a free port"))?.port())
 }
 
 impl Place {
@@ -171,9 +204,7 @@ impl Place {
         fs::create_dir_all(&setup.work_dir).map_err(Error::io("create the work directory"))?;
         let dir = tempfile::tempdir_in(&setup.work_dir).map_err(Error::io("create a data directory"))?;
         fs::create_dir(dir.path().join("data")).map_err(Error::io("create a data directory"))?;
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(Error::io("find a free port"))?;
-        let port = listener.local_addr().map_err(Error::io("find a free port"))?.port();
-        Ok(Self { dir, port })
+        Ok(Self { dir, port: free_port()? })
     }
 
     /// Where the server keeps its files.
@@ -219,7 +250,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Waits until PING is answered PONG and DBSIZE is `keys` (the floor has no DBSIZE).
+    /// Waits until PING is answered PONG and DBSIZE is `keys` (the floor has no DBSIZE; nginx only accepts).
     pub fn wait_ready(&mut self, keys: u64) -> Result<(), Error> {
         let start = Instant::now();
         while start.elapsed() < READY_WAIT_MAX {
@@ -235,6 +266,9 @@ impl Server {
     }
 
     fn is_ready(&self, keys: u64) -> bool {
+        if self.contestant == Contestant::Nginx {
+            return TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
+        }
         let Ok(mut client) = Client::connect(self.port) else { return false };
         let ponged = client.call("PING").is_ok_and(|reply| reply == Reply::Simple("PONG".into()));
         ponged && (!self.contestant.stores() || client.call_integer("DBSIZE").is_ok_and(|size| size == keys as i64))

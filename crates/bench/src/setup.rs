@@ -32,6 +32,12 @@ pub struct Setup {
     /// The Redis server program
     #[arg(long, default_value = "redis-server", value_name = "PROGRAM")]
     pub redis_command: String,
+    /// The nginx program, for `http`
+    #[arg(long, default_value = "nginx", value_name = "PROGRAM")]
+    pub nginx_command: String,
+    /// The wrk program, for `http`
+    #[arg(long, default_value = "wrk", value_name = "PROGRAM")]
+    pub wrk_command: String,
     /// Core the servers run on
     #[arg(long, default_value_t = 0, value_name = "CORE")]
     pub server_core: usize,

@@ -323,7 +323,8 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         moment: &mut Moment,
     ) -> Result<Option<End>, End> {
         match resolved {
-            Ok(resolved) if self.may_have_to_wait() => self.wait_for_turn(resolved, &args, moment).await?,
+            // Waits are boxed: the future of a command that does not wait stays small, and is moved at each await.
+            Ok(resolved) if self.may_have_to_wait() => Box::pin(self.wait_for_turn(resolved, &args, moment)).await?,
             Ok(_) => {}
             Err(_) if is_http(args.at(0)) => {
                 tracing::warn!(client = self.client.id(), "an HTTP request on the RESP port: connection closed");
@@ -361,7 +362,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             }
             Flow::Await(what) => {
                 let waited = matches!(what, Await::Keys(_));
-                let end = self.await_for(what).await?;
+                let end = Box::pin(self.await_for(what)).await?;
                 if let Ok(resolved) = resolved
                     && waited
                 {
@@ -494,7 +495,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                         server.node.discard(std::mem::take(&mut self.scratch.garbage));
                     }
                     if !self.scratch.ready.is_empty() {
-                        self.serve_waiters(moment).await;
+                        Box::pin(self.serve_waiters(moment)).await;
                     }
                     return Ok(flow);
                 }
@@ -504,7 +505,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                 }
                 Ran::Spilled(wanted) => {
                     let node = Arc::clone(&server.node);
-                    if let Err(error) = node.fetch(wanted).await {
+                    if let Err(error) = Box::pin(node.fetch(wanted)).await {
                         tracing::error!(%error, "a spilled value cannot be read back");
                         let error = run::unfetched(&mut self.session, resolved, &error);
                         self.reply_error(error.reply());

@@ -213,8 +213,8 @@ impl Totals {
     }
 }
 
-/// When a command began.
-#[derive(Clone, Copy, Debug)]
+/// When a command began; by default, never.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Timer {
     started_ns: u64,
 }
@@ -223,6 +223,11 @@ impl Timer {
     /// Nanoseconds from this one to a later one.
     pub fn until(self, later: Timer) -> u64 {
         later.started_ns.saturating_sub(self.started_ns)
+    }
+
+    /// The time it runs from, by [`clients::monotonic_ns`].
+    pub fn read_ns(self) -> Option<u64> {
+        Some(self.started_ns).filter(|ns| 0 < *ns)
     }
 }
 

@@ -170,8 +170,11 @@ pub fn parse_head<'h, 'b>(
 
 /// Every line feed must follow a carriage return; the parser of tokens is more lenient.
 fn ensure_line_ends(head: &[u8]) -> Result<(), HeadError> {
-    let is_bare = |at: usize| at == 0 || head[at - 1] != b'\r';
-    if memchr::memchr_iter(b'\n', head).any(is_bare) { Err(HeadError::BareLineFeed) } else { Ok(()) }
+    // Without a way out before the end, so that many bytes are compared at once: heads are short.
+    let is_bare = |(byte, before): (&u8, &u8)| *byte == b'\n' && *before != b'\r';
+    let behind = head.get(1..).unwrap_or_default();
+    let any_bare = behind.iter().zip(head).fold(head.first() == Some(&b'\n'), |any, pair| any | is_bare(pair));
+    if any_bare { Err(HeadError::BareLineFeed) } else { Ok(()) }
 }
 
 /// What the headers say of the message itself.
@@ -380,6 +383,11 @@ pub fn query_decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 fn decode(text: &[u8], out: &mut Vec<u8>, plus_is_space: bool) -> Option<()> {
+    let is_coded = |byte: u8| byte == b'%' || (plus_is_space && byte == b'+');
+    if !text.iter().fold(false, |any, byte| any | is_coded(*byte)) {
+        out.extend_from_slice(text);
+        return Some(());
+    }
     out.reserve(text.len());
     let mut at = 0;
     while let Some(byte) = text.get(at) {
@@ -408,6 +416,9 @@ pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Path and query of a target, which may name the host as well (RFC 9112 §3.2.2) and say a fragment that it should not.
 pub fn split_target(target: &str) -> (&str, &str) {
+    if target.starts_with('/') && memchr::memchr2(b'?', b'#', target.as_bytes()).is_none() {
+        return (target, "");
+    }
     let behind = |scheme: &str| {
         target.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme)).map(|_| &target[scheme.len()..])
     };
@@ -443,20 +454,21 @@ pub fn fit_path(pattern: &str, path: &str) -> Option<Captures> {
     let (mut captures, mut count, mut at) = ([(0, 0); CAPTURES_MAX], 0, 0);
     let (mut pattern, path) = (pattern.as_bytes(), path.as_bytes());
     loop {
-        let Some(open) = memchr::memchr(b'{', pattern) else {
+        // Paths and patterns are too short for a search that first makes up its mind how to search.
+        let Some(open) = pattern.iter().position(|byte| *byte == b'{') else {
             return (path[at..] == *pattern).then_some(Captures(captures));
         };
         if !path[at..].starts_with(&pattern[..open]) {
             return None;
         }
         at += open;
-        let end = memchr::memchr(b'/', &path[at..]).map_or(path.len(), |slash| at + slash);
+        let end = path[at..].iter().position(|byte| *byte == b'/').map_or(path.len(), |slash| at + slash);
         if end == at {
             return None;
         }
         captures[count] = (u16::try_from(at).ok()?, u16::try_from(end).ok()?);
         (count, at) = (count + 1, end);
-        let close = memchr::memchr(b'}', pattern)?;
+        let close = pattern.iter().position(|byte| *byte == b'}')?;
         pattern = &pattern[close + 1..];
     }
 }

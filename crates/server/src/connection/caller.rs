@@ -15,8 +15,9 @@
 
 use super::input::poll_read_into;
 use super::{Connection, End, IDLE_BUFFER_BYTES_MAX, Stream};
-use crate::clients::Client;
+use crate::clients::{self, Client};
 use crate::serve::Server;
+use crate::statistics::Timer;
 use base::SharedBytes;
 use commands::run;
 use commands::{Session, table};
@@ -113,12 +114,18 @@ impl<S: Stream> Connection<S, true> {
 
     /// A new request: the replies to the last one are forgotten.
     pub fn begin(&mut self) {
+        self.timer = Timer::default();
         self.out.clear();
         self.keep_apart(false);
         self.scratch.source = None;
         if IDLE_BUFFER_BYTES_MAX < self.out.capacity() {
             self.out = Vec::new();
         }
+    }
+
+    /// The time by [`clients::monotonic_ns`]: when the last command of this request ended, or now if none has run.
+    pub fn clock_ns(&self) -> u64 {
+        self.timer.read_ns().unwrap_or_else(clients::monotonic_ns)
     }
 
     /// The replies to the commands of this request, one after the other, in the protocol of the session.

@@ -7,6 +7,7 @@
 //! is here, and which events follow it (`events.rs`).
 
 use super::events::Events;
+use crate::clients;
 use base::SharedBytes;
 use std::io::Write;
 use std::ops::Range;
@@ -182,10 +183,9 @@ impl Answer {
     /// Writes the answer without its body to `out`.
     pub(super) fn put_head(&self, out: &mut Vec<u8>, date: &[u8], closes: bool, is_http11: bool) {
         match self.status {
-            200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
-            status => _ = write!(out, "HTTP/1.1 {status} {}\r\n", reason(status)),
+            200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\ndate: "),
+            status => _ = write!(out, "HTTP/1.1 {status} {}\r\ndate: ", reason(status)),
         }
-        out.extend_from_slice(b"date: ");
         out.extend_from_slice(date);
         out.extend_from_slice(b"\r\n");
         if closes {
@@ -197,9 +197,10 @@ impl Answer {
         if !matches!(self.status, 204 | 304) && self.stream.is_none() {
             out.extend_from_slice(b"content-length: ");
             out.extend_from_slice(itoa::Buffer::new().format(self.body_bytes()).as_bytes());
+            out.extend_from_slice(b"\r\n\r\n");
+        } else {
             out.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(b"\r\n");
     }
 
     /// The part of the replies that is the body, and is sent.
@@ -235,20 +236,27 @@ impl Answer {
 /// The time of day as answers say it, written once a second.
 #[derive(Default)]
 pub(super) struct Date {
-    second: i64,
+    /// When the second that it says is over, by [`clients::monotonic_ns`].
+    until_ns: u64,
     text: Vec<u8>,
 }
 
 impl Date {
-    /// `Sun, 06 Nov 1994 08:49:37 GMT` of a moment in microseconds since 1970.
-    pub fn at(&mut self, now_us: i64) -> &[u8] {
-        let second = now_us.div_euclid(1_000_000);
-        if second != self.second || self.text.is_empty() {
-            self.second = second;
-            self.text.clear();
-            put_date(second, &mut self.text);
+    /// `Sun, 06 Nov 1994 08:49:37 GMT` now, which is `now_ns` by [`clients::monotonic_ns`]: a second that is not over costs no
+    /// look at the calendar's clock.
+    pub fn at(&mut self, now_ns: u64) -> &[u8] {
+        if self.until_ns <= now_ns {
+            self.write(now_ns, clients::wall_us());
         }
         &self.text
+    }
+
+    #[cold]
+    fn write(&mut self, now_ns: u64, wall_us: i64) {
+        let left_us = 1_000_000 - wall_us.rem_euclid(1_000_000);
+        self.until_ns = now_ns + left_us as u64 * 1000;
+        self.text.clear();
+        put_date(wall_us.div_euclid(1_000_000), &mut self.text);
     }
 }
 
@@ -317,7 +325,9 @@ mod tests {
             (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
         ] {
             let mut date = Date::default();
-            assert_eq!(date.at(second * 1_000_000), text.as_bytes());
+            date.write(7, second * 1_000_000 + 999_999);
+            assert_eq!(date.at(7 + 999), text.as_bytes());
+            assert_ne!(date.at(7 + 1000), text.as_bytes(), "the second is over");
         }
     }
 }

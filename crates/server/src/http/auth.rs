@@ -50,7 +50,7 @@ impl Login {
         if self.checked.as_deref() == authorization && caller.session().is_authenticated {
             return Ok(LoggedIn::Yes);
         }
-        self.check_anew(caller, authorization).await
+        Box::pin(self.check_anew(caller, authorization)).await
     }
 
     #[cold]

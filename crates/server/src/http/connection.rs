@@ -22,7 +22,7 @@ use super::doors::{self, Admitted, Visit};
 use super::events;
 use super::problem::refuse;
 use super::request::{Method, Request};
-use crate::clients::{self, Client};
+use crate::clients::Client;
 use crate::connection::caller::{Pace, Received};
 use crate::connection::{Caller, Connection, End, Stream};
 use crate::listener::Door;
@@ -115,7 +115,7 @@ impl<S: Stream> HttpConnection<S> {
         }
         self.flush().await?;
         if closes {
-            self.linger().await;
+            Box::pin(self.linger()).await;
             return Err(End::Closed);
         }
         self.read().await
@@ -144,7 +144,7 @@ impl<S: Stream> HttpConnection<S> {
             self.finish(closes, head.is_http11).await?;
             if let Some(events) = self.answer.streamed() {
                 self.flush().await?;
-                return Err(events::serve(&mut self.caller, events, PACE).await);
+                return Err(Box::pin(events::serve(&mut self.caller, events, PACE)).await);
             }
             start = behind + taken;
             if closes {
@@ -278,7 +278,7 @@ impl<S: Stream> HttpConnection<S> {
 
     /// Puts the answer behind those that wait to be written; writes it at once when it is large.
     async fn finish(&mut self, closes: bool, is_http11: bool) -> Result<(), End> {
-        let date = self.date.at(clients::wall_us());
+        let date = self.date.at(self.caller.clock_ns());
         self.answer.put_head(&mut self.out, date, closes, is_http11);
         let own = self.answer.own_part();
         if own.len() <= BODY_COPIED_BYTES_MAX {
@@ -316,7 +316,7 @@ impl<S: Stream> HttpConnection<S> {
             self.answer.begin(false);
             refuse(&mut self.answer, 503, "the journal cannot be written; the outcome of the last requests is unknown");
             self.out.clear();
-            self.answer.put_head(&mut self.out, self.date.at(clients::wall_us()), true, true);
+            self.answer.put_head(&mut self.out, self.date.at(self.caller.clock_ns()), true, true);
             self.out.extend_from_slice(self.answer.own_part());
             self.caller.send(&self.out, PACE).await?;
             return Err(End::Io);

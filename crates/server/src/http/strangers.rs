@@ -28,13 +28,14 @@ const DESCRIPTIONS: [&str; 2] = ["/v1/docs", "/v1/openapi.json"];
 /// A look for three headers.
 #[inline]
 pub fn refuses<S: Stream>(visit: &mut Visit<'_, S>) -> bool {
-    let host = visit.request.header_text("host").unwrap_or_default();
+    let host = visit.request.header("host").unwrap_or_default();
     let origin = visit.request.header_text("origin");
     let site = visit.request.header("sec-fetch-site");
-    if origin.is_none() && site.is_none() && !is_public(host) && !may_be_an_image(visit) {
+    let is_mine = || is_ipv4(host) || !is_public(std::str::from_utf8(host).unwrap_or_default());
+    if origin.is_none() && site.is_none() && is_mine() && !may_be_an_image(visit) {
         return false;
     }
-    refuses_page(visit, host, origin, site)
+    refuses_page(visit, std::str::from_utf8(host).unwrap_or_default(), origin, site)
 }
 
 /// Whether a browser asks one of hustdb's paths, which change by GET, without saying for whom: over plain HTTP it does so for
@@ -83,6 +84,12 @@ fn host_of(origin: &str) -> &str {
     origin.split_once("://").map_or(origin, |(_, host)| host)
 }
 
+/// Whether a host is digits and dots and a port, as programs mostly write it: no name, in one look.
+#[inline]
+fn is_ipv4(host: &[u8]) -> bool {
+    host.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b':'))
+}
+
 /// Whether a host may be anybody's name: one with a dot that is no address and not `localhost`'s.
 #[inline]
 fn is_public(host: &str) -> bool {
@@ -109,7 +116,7 @@ mod tests {
         for host in
             ["a.example", "a.example:8080", "127.0.0.1.a.example", "[a.example]", "localhost.example.", "LOCALHOST.a"]
         {
-            assert!(is_public(host), "{host}");
+            assert!(is_public(host) && !is_ipv4(host.as_bytes()), "{host}");
         }
     }
 }

@@ -154,13 +154,14 @@ pub async fn answer<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result
         Action::KvGet => kv::get(found, visit).await,
         Action::KvPut => kv::put(found, visit).await,
         Action::KvDelete => kv::delete(found, visit).await,
-        Action::Keys => run::keys(visit).await,
-        Action::ListPush => run::list_push(found, visit).await,
-        Action::ListPop => run::list_pop(found, visit).await,
-        Action::Command => command::one(visit).await,
-        Action::Pipeline => command::pipeline(visit).await,
-        Action::MultiExec => command::multi_exec(visit).await,
-        Action::Batch => command::batch(visit).await,
+        // The others' futures are larger: in boxes they cost those above nothing.
+        Action::Keys => Box::pin(run::keys(visit)).await,
+        Action::ListPush => Box::pin(run::list_push(found, visit)).await,
+        Action::ListPop => Box::pin(run::list_pop(found, visit)).await,
+        Action::Command => Box::pin(command::one(visit)).await,
+        Action::Pipeline => Box::pin(command::pipeline(visit)).await,
+        Action::MultiExec => Box::pin(command::multi_exec(visit)).await,
+        Action::Batch => Box::pin(command::batch(visit)).await,
         Action::Document => {
             openapi::document(visit);
             Ok(())
@@ -169,8 +170,8 @@ pub async fn answer<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result
             openapi::reference(visit);
             Ok(())
         }
-        Action::Subscribe => subscribe::messages(found, visit).await,
-        Action::Changes => subscribe::changes(visit).await,
+        Action::Subscribe => Box::pin(subscribe::messages(found, visit)).await,
+        Action::Changes => Box::pin(subscribe::changes(visit)).await,
         Action::Run(words, shape) => run::run(found, visit, words, shape).await,
     }?;
     if written != visit.caller.session().written {
@@ -183,7 +184,7 @@ pub async fn answer<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result
 /// Waits for the disk if the request wants it, and says how safe what was written is.
 async fn tell_durability<S: Stream>(visit: &mut Visit<'_, S>) -> Result<(), End> {
     if sync(visit) == Some(b"disk") {
-        visit.caller.durable().await?;
+        Box::pin(visit.caller.durable()).await?;
     }
     let reached = if visit.caller.is_durable() { "disk" } else { "os" };
     visit.answer.header("larder-durability", reached);
