@@ -19,6 +19,8 @@ MIB = 1 << 20
 GROWTH_MAX = 1.5
 # What a value that is in memory already may add.
 SMALL = 0.25
+# How long freed memory is waited for.
+GIVEN_BACK_SECONDS = 60
 
 
 def value_of(mib: int, seed: int) -> bytes:
@@ -44,6 +46,10 @@ class Memory:
     def growth(self) -> int:
         """How far the peak is above what there was."""
         return self._bytes("VmHWM:") - self.base
+
+    def given_back(self) -> int:
+        """How far memory is below what there was."""
+        return self.base - self._bytes("VmRSS:")
 
 
 def put(port: int, key: str, value: bytes):
@@ -171,6 +177,19 @@ class Run:
         expect(self.client.call("GET", "other"), self.first)
         get(self.port, "key", self.second)
 
+    def given_back(self):
+        """A server that has nothing to do gives back what values have left."""
+        memory = Memory(self.server.process.pid)
+        self.client.call("DEL", "key", "other")
+        wanted = len(self.first) + len(self.second) // 2
+        deadline = time.monotonic() + GIVEN_BACK_SECONDS
+        while memory.given_back() < wanted and time.monotonic() < deadline:
+            time.sleep(0.2)
+        back = memory.given_back()
+        verdict = "ok" if wanted <= back else "FAILED"
+        print(f"{verdict:8} {self.server.sync} DEL of two: {back / len(self.first):.2f} given back", flush=True)
+        self.failures += verdict != "ok"
+
     def all(self) -> bool:
         """Whether memory stayed where it should; anything else that is wrong is an exception."""
         self.restart()
@@ -178,6 +197,7 @@ class Run:
         self.restart()
         self.over_resp()
         self.replayed()
+        self.given_back()
         slow_reader_sees_what_was_there(self.server, self.port, value_of(16, 3))
         pipelines_keep_their_order(self.server)
         return self.failures == 0

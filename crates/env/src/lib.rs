@@ -9,6 +9,7 @@
 //! Deliberately not here: what the files mean, retries, caching, threads. Every method is one thing the
 //! journal or a checkpoint needs, with the promise it relies on written beside it.
 
+mod blocks;
 mod clock;
 mod descriptors;
 mod disk;
@@ -16,6 +17,7 @@ mod entropy;
 mod pages;
 mod real;
 
+pub use blocks::{BLOCK_ALIGN, give_back_block, resize_block, take_block};
 pub use clock::{Clock, RealClock};
 pub use descriptors::{is_out_of_descriptors, take_descriptors};
 pub use disk::{DirLock, Disk, File, LockError, ReadMode, write_whole};

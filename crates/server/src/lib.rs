@@ -3,6 +3,7 @@
 //! Deliberately not here: what data is (`keyspace`), what commands do (`commands`), how a node runs (`node`).
 
 pub mod admin;
+pub mod allocator;
 pub mod cli;
 pub mod clients;
 pub mod config;

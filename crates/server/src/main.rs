@@ -2,13 +2,13 @@
 //!
 //! Deliberately not here: anything that can be tested without a process (the library beside this file).
 
+use server::allocator::Allocator;
 use server::cli::{self, Actions};
 use server::{import, inspect, serve};
 use std::process::ExitCode;
 
-/// Measured against the system's: smaller size classes, and memory goes back when values are spilled (ADR 0004).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     let actions = Actions {

@@ -357,10 +357,11 @@ pub(super) fn exposed_address(bind: &str, password: &str, allowed: bool) -> Opti
 }
 
 /// The settings of every port that is listened on, each with that of its addresses.
-pub const PORTS: [(SettingId, SettingId); 6] = [
+pub const PORTS: [(SettingId, SettingId); 7] = [
     (SettingId::of("port"), BIND),
     (SettingId::of("tls-port"), BIND),
     (SettingId::of("http-port"), BIND),
+    (SettingId::of("http-tls-port"), BIND),
     (SettingId::of("hustdb-port"), BIND),
     (SettingId::of("json-port"), BIND),
     (SettingId::of("admin-port"), SettingId::of("admin-bind")),

@@ -324,7 +324,7 @@ mod tests {
     fn a_value_is_found_beside_its_version() {
         let replies = b"+OK\r\n*3\r\n$3\r\na:b\r\n:17\r\n_\r\n";
         let found = versioned(replies, 5..replies.len(), None).expect("it is GETVER's");
-        let place = 14..17;
+        let place = 13..16;
         assert_eq!(&replies[place.clone()], b"a:b");
         assert_eq!(found, Versioned { value: Lies::Here(place), version: 17, media_type: None });
         let replies = b"*3\r\n$0\r\n\r\n:1\r\n$10\r\ntext/plain\r\n";
