@@ -54,7 +54,7 @@ pub(crate) fn get(call: &mut Call<'_>) -> Result<Flow, Error> {
     Ok(Flow::Done)
 }
 
-/// GETVER key [MEDIATYPE]
+/// `GETVER key [MEDIATYPE]`
 pub(crate) fn getver(call: &mut Call<'_>) -> Result<Flow, Error> {
     let tells_type = call.arg_count() == 3 && call.is_word(2, "MEDIATYPE");
     if call.arg_count() != 2 && !tells_type {
