@@ -89,9 +89,14 @@ impl Node {
         let mut nothing = |_: Position, _: &Record<'_>| Ok(());
         let disk = Arc::new(SimDisk::new());
         let (journal, _) = Journal::open(disk, options, None, &mut nothing).expect("an empty disk opens");
+        let node = Node::over(Keyspace::new(partition_count), journal, clock);
+        node.keyspace.set_listener(node.told.clone());
+        node
+    }
+
+    fn over(keyspace: Keyspace, journal: Arc<Journal>, clock: Arc<SimClock>) -> Node {
         let host = TestHost::new(clock.clone());
-        let (keyspace, told) = (Keyspace::new(partition_count), host.log.clone());
-        keyspace.set_listener(told.clone());
+        let told = host.log.clone();
         Node {
             keyspace,
             journal,
@@ -269,18 +274,7 @@ impl Node {
             };
             self.journal.scan_segment(segment.id, &mut replay).expect("the journal is sound");
         }
-        let host = TestHost::new(self.clock.clone());
-        let (journal, clock, told) = (self.journal.clone(), self.clock.clone(), host.log.clone());
-        Node {
-            keyspace,
-            journal,
-            clock,
-            host,
-            told,
-            fetching: Fetching::Every,
-            scratch: Scratch::default(),
-            shares: false,
-        }
+        Node::over(keyspace, self.journal.clone(), self.clock.clone())
     }
 }
 

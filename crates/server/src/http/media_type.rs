@@ -16,7 +16,8 @@ use base::media_type::essence;
 pub const BYTES: &str = "application/octet-stream";
 /// What curl says of any body it is given, whatever it is.
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
-/// Types that browsers show, play or save without running anything. Of images, all but SVG.
+/// Types that browsers show, play or save without running anything. Of groups, all but what ends in `+xml`: SVG, and whatever
+/// else a browser takes for a document in which scripts run (MIME Sniffing, "XML MIME type").
 const INERT: [&[u8]; 7] = [
     b"application/json",
     b"application/octet-stream",
@@ -59,7 +60,7 @@ pub fn is_json(media_type: Option<&[u8]>) -> bool {
 fn is_inert(media_type: &[u8]) -> bool {
     let essence = essence(media_type).to_ascii_lowercase();
     let is_of_group = INERT_GROUPS.iter().any(|group| essence.starts_with(group));
-    INERT.contains(&&essence[..]) || (is_of_group && essence != b"image/svg+xml")
+    INERT.contains(&&essence[..]) || (is_of_group && !essence.ends_with(b"+xml"))
 }
 
 #[cfg(test)]
@@ -76,6 +77,8 @@ mod tests {
             "Text/HTML;charset=utf-8",
             "image/svg+xml",
             "IMAGE/SVG+XML ;a=b",
+            "image/x+xml",
+            "Video/X+Xml",
             "application/xhtml+xml",
             "text/xml",
             "application/xml",
