@@ -186,6 +186,7 @@ def idle_timeout(server, control):
     """With `timeout` set, a silent client is closed and a busy one is not."""
     control.call("CONFIG", "SET", "timeout", 1)
     silent = Connection(server.port)
+    demand(silent.call("PING") == b"PONG", "the silent client is there, before anybody waits for it to go")
     wait_for_clients(control, 1)
     control.call("CONFIG", "SET", "timeout", 0)
     demand(read_to_end(silent) == 0, "a client closed for idling is told nothing")

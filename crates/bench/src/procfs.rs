@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::error::Error;
@@ -19,6 +20,8 @@ use crate::error::Error;
 const CLEAR_REFS_PEAK: &str = "5";
 /// The unit of `st_blocks`, whatever the block size of the file system.
 const STAT_BLOCK_BYTES: u64 = 512;
+/// The largest nice value.
+const LEAST_PRIORITY: i32 = 19;
 
 /// A process's memory at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +100,13 @@ pub fn pin(core: usize) -> Result<(), Error> {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores).map_err(|error| Error::Io { op: "pin to a core", source: error.into() })
+}
+
+/// Lets the calling thread run only when nobody else wants the core.
+pub fn step_back() -> Result<(), Error> {
+    // Without an id, Linux takes the calling thread.
+    setpriority_process(None, LEAST_PRIORITY)
+        .map_err(|error| Error::Io { op: "lower a priority", source: error.into() })
 }
 
 #[cfg(test)]

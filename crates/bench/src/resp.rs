@@ -45,6 +45,11 @@ pub fn reply_bytes(bytes: &[u8]) -> Result<Option<usize>, Error> {
     reply_end(bytes, 0, DEPTH_MAX)
 }
 
+/// As [`reply_bytes`], of an array only its header.
+pub fn item_bytes(bytes: &[u8]) -> Result<Option<usize>, Error> {
+    if bytes.first() == Some(&b'*') { Ok(line_at(bytes, 0)?.map(|(_, end)| end)) } else { reply_bytes(bytes) }
+}
+
 fn reply_end(bytes: &[u8], start: usize, depth_left: u32) -> Result<Option<usize>, Error> {
     let Some((line, end)) = line_at(bytes, start)? else { return Ok(None) };
     match line[0] {
@@ -99,6 +104,19 @@ pub fn read(bytes: &[u8]) -> Result<Reply, Error> {
     })
 }
 
+/// Elements that follow behind this reply.
+pub fn element_count(reply: &Reply) -> usize {
+    match reply {
+        Reply::Array(count) => *count,
+        Reply::Simple(_) | Reply::Error(_) | Reply::Integer(_) | Reply::Bulk(_) => 0,
+    }
+}
+
+/// As [`element_count`], of bytes cut out with [`item_bytes`]; without copying them.
+pub fn elements_announced(bytes: &[u8]) -> Result<usize, Error> {
+    if bytes.first() == Some(&b'*') { read(bytes).map(|reply| element_count(&reply)) } else { Ok(0) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +138,14 @@ mod tests {
             let followed = format!("{reply}+next\r\n");
             assert_eq!(reply_bytes(followed.as_bytes()).unwrap(), Some(reply.len()), "{reply:?}");
         }
+    }
+
+    #[test]
+    fn of_an_array_only_the_header_is_an_item() {
+        assert_eq!(item_bytes(b"*2\r\n:1\r\n").unwrap(), Some(4));
+        assert_eq!(item_bytes(b"*2\r").unwrap(), None);
+        assert_eq!(item_bytes(b"$1\r\nx\r\n+OK").unwrap(), Some(7));
+        assert_eq!(item_bytes(b"$1\r\nx").unwrap(), None);
     }
 
     #[test]
