@@ -52,7 +52,7 @@ pub fn in_transaction(
         return None;
     }
     let outcome = if spec.flags.has(Flags::NO_MULTI) {
-        Err(refuse!("ERR Command '{}' not allowed inside a transaction", crate::table::full_name(resolved.number())))
+        Err(Error::text("ERR Command not allowed inside a transaction"))
     } else {
         allowed(spec.flags, session, moment)
     };

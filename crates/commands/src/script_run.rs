@@ -210,7 +210,7 @@ fn give_back(mut of_thread: OfThread) {
 pub(crate) fn register(host: &dyn Host, sha: &Digest, body: &[u8], is_loaded: bool) -> Result<Arc<Script>, Error> {
     let header = script::script_header(body).map_err(|text| refuse!("ERR {text}"))?;
     if !header.engine.eq_ignore_ascii_case("lua") {
-        return Err(refuse!("ERR Could not find scripting engine '{}'", header.engine));
+        return Err(refuse!("ERR Unexpected engine in script shebang: #!{}", header.engine));
     }
     let mut of_thread = take_lua(host, Kind::Script);
     let compiled = of_thread.lua.compile(sha, body);
@@ -499,9 +499,9 @@ impl Within<'_, '_> {
         let resolved = run::resolve(args).map_err(|error| {
             let text = error.reply();
             if text.starts_with("ERR unknown command") {
-                Error::text("ERR Unknown command called from script")
+                Error::text("ERR Unknown Redis command called from script")
             } else if text.starts_with("ERR wrong number of arguments") {
-                Error::text("ERR Wrong number of args calling command from script")
+                Error::text("ERR Wrong number of args calling Redis command from script")
             } else {
                 error
             }

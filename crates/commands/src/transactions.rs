@@ -54,7 +54,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "multi",
-        flags: ROW.flags.and(Flags::NO_MULTI).and(Flags::RUNS_WHEN_BUSY),
+        flags: ROW.flags.and(Flags::UNQUEUED).and(Flags::RUNS_WHEN_BUSY),
         since: "1.2.0",
         summary: "Queues the commands that follow until EXEC.",
         handler: multi,
@@ -65,7 +65,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "watch",
         touches: Touches::keys(&[KeyUse::RO]),
         arity: Arity::AtLeast(2),
-        flags: ROW.flags.and(Flags::NO_MULTI),
+        flags: ROW.flags.and(Flags::UNQUEUED),
         keys: Keys::ALL,
         scope: Scope::Keys,
         complexity: "O(N) where N is the number of keys",
@@ -76,7 +76,15 @@ pub static COMMANDS: &[Spec] = &[
     },
 ];
 
+/// Whether the connection is between MULTI and EXEC.
+fn is_queueing(call: &Call<'_>) -> bool {
+    call.session.transaction.as_ref().is_some_and(|transaction| transaction.is_open())
+}
+
 fn multi(call: &mut Call<'_>) -> Result<Flow, Error> {
+    if is_queueing(call) {
+        return Err(Error::text("ERR MULTI calls can not be nested"));
+    }
     Transaction::open(&mut call.session.transaction);
     call.reply.ok();
     Ok(Flow::Done)
@@ -87,7 +95,7 @@ fn exec_nothing(_call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 fn discard(call: &mut Call<'_>) -> Result<Flow, Error> {
-    if !call.session.transaction.as_ref().is_some_and(|transaction| transaction.is_open()) {
+    if !is_queueing(call) {
         return Err(Error::text("ERR DISCARD without MULTI"));
     }
     call.session.transaction = None;
@@ -96,6 +104,9 @@ fn discard(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 fn watch(call: &mut Call<'_>) -> Result<Flow, Error> {
+    if is_queueing(call) {
+        return Err(Error::text("ERR WATCH inside MULTI is not allowed"));
+    }
     for key in call.args.skip(1).iter() {
         Transaction::watch(&mut call.session.transaction, &mut call.tx, key);
     }

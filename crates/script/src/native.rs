@@ -236,7 +236,7 @@ fn arguments(values: &MultiValue) -> LuaResult<Ranges> {
             Value::String(text) => args.add(&text.as_bytes()),
             Value::Integer(number) => args.add(&base::number::format_i64(*number)),
             Value::Number(number) => args.add(&base::number::format_f64(*number)),
-            _ => return Err(Error::runtime("Command arguments must be strings or integers")),
+            _ => return Err(Error::runtime("Lua redis lib command arguments must be strings or integers")),
         }
     }
     Ok(args)

@@ -209,7 +209,7 @@ unsafe fn arguments(state: *mut lua_State, args: &mut Ranges) -> Result<(), &'st
     unsafe {
         let count = ffi::lua_gettop(state);
         if count == 0 {
-            return Err(b"-ERR Please specify at least one argument for this call\r\n");
+            return Err(b"-ERR Please specify at least one argument for this redis lib call\r\n");
         }
         args.begin_own();
         for index in 1..=count {
@@ -220,7 +220,7 @@ unsafe fn arguments(state: *mut lua_State, args: &mut Ranges) -> Result<(), &'st
                     args.add(std::slice::from_raw_parts(start.cast(), bytes));
                 }
                 ffi::LUA_TNUMBER => args.add(&base::number::format_f64(ffi::lua_tonumber(state, index))),
-                _ => return Err(b"-ERR Command arguments must be strings or integers\r\n"),
+                _ => return Err(b"-ERR Lua redis lib command arguments must be strings or integers\r\n"),
             }
         }
     }

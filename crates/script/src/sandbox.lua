@@ -91,7 +91,7 @@ end
 function api.log(...)
     local level = ...
     if select("#", ...) < 2 then
-        fail("server.log() requires two arguments or more.")
+        fail("redis.log() requires two arguments or more.")
     elseif not tonumber(level) then
         fail("First argument must be a number (log level).")
     end
@@ -111,7 +111,7 @@ end
 
 function api.setresp(...)
     if select("#", ...) ~= 1 then
-        fail("server.setresp() requires one argument.")
+        fail("redis.setresp() requires one argument.")
     end
     local version = tonumber((...))
     if version ~= 2 and version ~= 3 then
@@ -158,7 +158,7 @@ end
 
 function api.set_repl(...)
     if select("#", ...) ~= 1 then
-        fail("server.set_repl() requires one argument.")
+        fail("redis.set_repl() requires one argument.")
     end
     local flags = tonumber((...)) or 0
     if flags < 0 or flags > 3 then
@@ -168,11 +168,11 @@ end
 
 function api.acl_check_cmd(...)
     if select("#", ...) == 0 then
-        fail("Please specify at least one argument for this call")
+        fail("Please specify at least one argument for this redis lib call")
     end
     local permitted = native.permitted(...)
     if permitted == nil then
-        fail("Invalid command passed to server.acl_check_cmd()")
+        fail("Invalid command passed to redis.acl_check_cmd()")
     end
     return permitted
 end

@@ -193,11 +193,11 @@ fn errors_say_what_and_where() {
         ("return redis.pcall('nosuch')", "-ERR no such command here"),
         (
             "return redis.call()",
-            "-ERR Please specify at least one argument for this call script: SHA, on @user_script:1.",
+            "-ERR Please specify at least one argument for this redis lib call script: SHA, on @user_script:1.",
         ),
         (
             "return redis.call('echo', {})",
-            "-ERR Command arguments must be strings or integers script: SHA, on @user_script:1.",
+            "-ERR Lua redis lib command arguments must be strings or integers script: SHA, on @user_script:1.",
         ),
         ("\n\nerror('gone')", "-ERR user_script:3: gone script: SHA, on @user_script:3."),
         ("error({err='MY own'})", "-MY own script: SHA, on @user_script:1."),
@@ -334,7 +334,7 @@ fn libraries_do_what_redis_has_them_do() {
     ] {
         assert_eq!(eval(body), reply, "{body}");
     }
-    assert!(eval("redis.acl_check_cmd('nosuch')").starts_with("-ERR Invalid command passed to server.acl_check_cmd()"));
+    assert!(eval("redis.acl_check_cmd('nosuch')").starts_with("-ERR Invalid command passed to redis.acl_check_cmd()"));
     assert!(eval("return struct.unpack('I9000000', 'x')").contains("integral size 9000000 is larger than limit of 32"));
     assert!(eval("return cmsgpack.unpack('\\145')").contains("Missing bytes in input."));
     let mut bench = Bench::new();
