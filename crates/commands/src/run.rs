@@ -353,12 +353,17 @@ fn ensure_heard(resolved: Resolved, session: &Session) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether the connection is to be told when what this command has read changes.
+pub(crate) fn is_remembered(session: &Session, spec: &Spec) -> bool {
+    let reads = spec.flags.has(Flags::READONLY) && !spec.flags.has(Flags::RUNS_OTHERS);
+    reads && session.caching.is_some_and(Caching::caches)
+}
+
 /// Remembers the keys that a command has read, while their partitions are still locked. What a command that runs others
 /// reads, those have read.
 #[cold]
 pub(crate) fn remember(host: &dyn Host, session: &Session, spec: &Spec, args: &Args<'_>) {
-    let reads = spec.flags.has(Flags::READONLY) && !spec.flags.has(Flags::RUNS_OTHERS);
-    if !reads || !session.caching.is_some_and(Caching::caches) {
+    if !is_remembered(session, spec) {
         return;
     }
     let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();

@@ -383,6 +383,8 @@ fn run_program(call: &mut Call<'_>, spec: &Spec, program: &Program<'_>) -> Resul
         name,
         kind,
         command,
+        params,
+        key_count,
         call,
     };
     let run = Run { target, params, key_count };
@@ -417,6 +419,9 @@ struct Within<'w, 'c> {
     kind: Kind,
     /// The command that runs it.
     command: Args<'c>,
+    /// Its keys, and what comes after them.
+    params: Args<'c>,
+    key_count: usize,
     /// Known to others once it has lasted for a moment.
     running: Option<Arc<Running>>,
     has_written: bool,
@@ -461,7 +466,11 @@ impl Caller for Within<'_, '_> {
                 running.writes();
             }
         }
-        if self.call.nested(resolved, args, protocol, reply).is_refused { Called::Refused } else { Called::Replied }
+        let stepped = self.call.nested(resolved, args, protocol, reply);
+        if self.call.session.caching.is_some() {
+            self.remember_declared(resolved.spec, &args);
+        }
+        if stepped.is_refused { Called::Refused } else { Called::Replied }
     }
 
     fn permitted(&mut self, args: Args<'_>) -> Option<bool> {
@@ -516,6 +525,21 @@ impl Within<'_, '_> {
         match self.call.refuse_growth {
             Some(why) if flags.has(Flags::DENYOOM) && !self.may_grow && !self.has_written => Err(Error::text(why)),
             _ => Ok(resolved),
+        }
+    }
+
+    /// A tracking connection is told of the keys that its scripts read. Who reads what it has not declared has all that it did
+    /// declare remembered as well, which is what Redis 7.0 always does.
+    #[cold]
+    fn remember_declared(&self, spec: &Spec, args: &Args<'_>) {
+        if !run::is_remembered(self.call.session, spec) {
+            return;
+        }
+        let declared = || (0..self.key_count).map(|index| self.params.at(index));
+        let mut strays = false;
+        spec.keys.each(args, |index| strays |= !declared().any(|key| key == args.at(index)));
+        if strays {
+            self.call.host.tracking().remember(self.call.session.id, declared());
         }
     }
 
