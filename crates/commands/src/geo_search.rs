@@ -325,7 +325,13 @@ impl<'a> Wanted<'a> {
     fn found<'s>(&self, set: &'s SortedSet) -> Vec<Found<'s>> {
         let (Some(center), Some(shape)) = (self.center, &self.shape) else { return Vec::new() };
         let enough = self.count.filter(|_| self.takes_any).unwrap_or(usize::MAX);
-        let ranks = shape.bounds(center).scores().into_iter().map(|scores| {
+        let mut ranges = shape.bounds(center).scores();
+        // What is near comes first where no order is asked for, as in Redis; with ANY that is what is found.
+        let at = center.score();
+        if let Some(home) = ranges.iter().position(|range| range.contains(&at)) {
+            ranges[..=home].rotate_right(1);
+        }
+        let ranks = ranges.into_iter().map(|scores| {
             set.partition_by_score(|score| score < scores.start)..set.partition_by_score(|score| score < scores.end)
         });
         let members = ranks.flat_map(|ranks| set.walk(ranks, Direction::Ascending));

@@ -5,16 +5,15 @@
 //! - Arguments are separated by white space.
 //! - `"…"` understands `\n \r \t \b \a \xHH`, and `\` before any other byte is that byte.
 //! - `'…'` understands only `\'`.
-//! - Quotes may open and close in the middle of an argument: `a"b c"'d'e` is `ab cde`.
+//! - Quotes may open in the middle of an argument, and close at its end: `a"b c"` is `ab c`.
 //!
 //! [`put_quoted`] goes the other way, for MONITOR. Manifests of append-only files are lines of this kind as well.
 //!
-//! Source: behaviour of Valkey 9.1 `sdssplitargs` and `sdscatrepr` (sds.c). Redis refuses text behind a closing
-//! quote; a line it takes means the same here.
+//! Source: behaviour of Redis 7.2 `sdssplitargs` and `sdscatrepr` (sds.c).
 
 use crate::args::Ranges;
 
-/// Quotes were not closed.
+/// Quotes were not closed, or text followed them at once.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unbalanced;
 
@@ -55,8 +54,8 @@ fn skip_blanks(line: &[u8]) -> &[u8] {
 fn split_arg<'a>(mut line: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], Unbalanced> {
     while let Some((byte, rest)) = line.split_first() {
         line = match byte {
-            b'"' => split_double_quoted(rest, out)?,
-            b'\'' => split_single_quoted(rest, out)?,
+            b'"' => return ended(split_double_quoted(rest, out)?),
+            b'\'' => return ended(split_single_quoted(rest, out)?),
             byte if ends_arg(*byte) => return Ok(rest),
             byte => {
                 out.push(*byte);
@@ -65,6 +64,15 @@ fn split_arg<'a>(mut line: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], Unba
         };
     }
     Ok(line)
+}
+
+/// What follows an argument that a quote has closed: nothing, or what parts it from the next one.
+fn ended(rest: &[u8]) -> Result<&[u8], Unbalanced> {
+    match rest {
+        [] => Ok(rest),
+        [byte, rest @ ..] if is_blank(*byte) => Ok(rest),
+        _ => Err(Unbalanced),
+    }
 }
 
 fn split_double_quoted<'a>(mut line: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], Unbalanced> {
@@ -155,8 +163,7 @@ mod tests {
             (r#"set "a b" 'c d'"#, &["set", "a b", "c d"]), (r#""" ''"#, &["", ""]), (r#"a"b c" d"#, &["ab c", "d"]),
             (r#""\n\r\t\b\a\\\"\q""#, &["\n\r\t\u{8}\u{7}\\\"q"]), (r#""\x41\x6a\x4G""#, &["Ajx4G"]),
             (r"'it\'s \n'", &["it's \\n"]), (r"a\nb", &["a\\nb"]), ("\u{b}a\u{b}b \u{c}c", &["a\u{b}b", "c"]),
-            ("a'b'", &["ab"]), (r#""x"	y"#, &["x", "y"]), (r#"set """tes"t-'k'e"y" "t"'-'v"#, &["set", "test-key", "t-v"]),
-            (r#""a""b"'c'd"#, &["abcd"]), ("''a", &["a"]),
+            ("a'b'", &["ab"]), ("\"x\"\ty", &["x", "y"]), ("a\"b\" c'd'", &["ab", "cd"]),
         ];
         for (line, expected) in table {
             let expected: Vec<Vec<u8>> = expected.iter().map(|arg| arg.as_bytes().to_vec()).collect();
@@ -165,10 +172,21 @@ mod tests {
     }
 
     #[test]
-    fn quotes_left_open_are_refused() {
-        for line in
-            [r#"""#, "'", r#"a "b"#, r#"set """key""" "v"#, "'b'a'r", r#""a\"#, r#""a\""#, r"'a\'", r#""a"'b'""#]
-        {
+    fn quotes_left_open_or_closed_within_an_argument_are_refused() {
+        for line in [
+            r#"""#,
+            "'",
+            r#"a "b"#,
+            r#"set """key""" "v"#,
+            "'b'a'r",
+            r#""a\"#,
+            r#""a\""#,
+            r"'a\'",
+            r#""a"'b'""#,
+            "''a",
+            "\"a\"\"b\"",
+            "'a'\"b\"",
+        ] {
             assert_eq!(args(line), Err(Unbalanced), "{line:?}");
         }
     }
