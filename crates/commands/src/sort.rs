@@ -211,7 +211,9 @@ fn in_direction(mut elements: Vec<Vec<u8>>, descending: bool) -> Vec<Vec<u8>> {
 
 fn elements_of_list(list: Option<&List>) -> Vec<Vec<u8>> {
     let mut elements = Vec::with_capacity(list.map_or(0, List::len));
-    list.into_iter().for_each(|list| list.for_each(|element| elements.push(element.bytes().to_vec())));
+    if let Some(list) = list {
+        list.for_each(|element| elements.push(element.bytes().to_vec()));
+    }
     elements
 }
 
