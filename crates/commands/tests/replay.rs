@@ -511,10 +511,10 @@ fn a_replayed_journal_gives_the_state_that_commands_gave() {
 }
 
 /// Jobs in a list so long that chunks of it are compressed.
-const JOBS_COUNT: usize = 3_000;
+const JOBS_COUNT: usize = 5_000;
 
 fn job(number: usize) -> Vec<u8> {
-    format!("{{\"id\":{number},\"kind\":\"mail\",\"to\":\"user{}@example.com\",\"tries\":0}}", number * 7).into_bytes()
+    format!("{{\"id\":{number},\"kind\":\"mail\",\"to\":{}}}", number * 7).into_bytes()
 }
 
 /// A list of jobs, each tenth of which is an `x`.

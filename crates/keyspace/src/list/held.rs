@@ -138,10 +138,10 @@ impl Held {
         matches!(self, Held::Plain { is_tried: false, .. })
     }
 
-    /// Has it tried, or not.
-    pub fn set_tried(&mut self, tried: bool) {
+    /// Forgets that it was tried: the elements are others now.
+    pub fn set_untried(&mut self) {
         if let Held::Plain { is_tried, .. } = self {
-            *is_tried = tried;
+            *is_tried = false;
         }
     }
 

@@ -10,8 +10,12 @@
 //! A chunk is compressed when another one, begun at an end, moves it in to `PLAIN_MAX`, and made plain when chunks that
 //! go move it out to `PLAIN_MIN`, so that a list that grows and shrinks by a little does neither. A chunk that is
 //! changed in the middle stays plain, since it may be changed again soon: each chunk begun at an end has one more in the
-//! row looked at, in turn, so that such are compressed after a while. Where compressing is in vain, chunks are passed
-//! over, more each time, until it succeeds.
+//! row looked at, in turn, so that such are compressed after a while.
+//!
+//! Elements pay for it: each that is added allows for so many bytes to be compressed, so that compressing never adds
+//! more than a few percent to what adding elements costs anyway. Small ones, of which a list spends most beside their
+//! bytes, pay for all of them; of larger ones, part of the chunks stay plain. Tries in vain
+//! make the next one cost more, up to so much that in a list that cannot be compressed hardly any is tried.
 //!
 //! Deliberately not here: a setting. Lists below twice `PLAIN_MAX` chunks are never compressed, which are the queues
 //! whose work is soon done.
@@ -22,7 +26,7 @@
 //! Source: Redis's `list-compress-depth` for the idea.
 
 use super::Changed;
-use super::chunk::{Chunk, End};
+use super::chunk::{CHUNK_BYTES_MAX, Chunk, End};
 use super::held::Held;
 use super::packed::Packed;
 use std::collections::VecDeque;
@@ -31,8 +35,14 @@ use std::collections::VecDeque;
 pub(super) const PLAIN_MIN: usize = 4;
 /// Chunks at either end that are not compressed.
 pub(super) const PLAIN_MAX: usize = 8;
-/// Chunks in a row that are not tried, because those before could not be compressed.
-const PASSED_MAX: u8 = 31;
+/// What an element that is added allows to be compressed, in bytes, of which each takes about 2 ns; and that part of
+/// its own bytes, for whatever else adding it costs grows with them.
+const ALLOWED_BYTES: usize = 40;
+const ALLOWED_PART: usize = 20;
+/// What is allowed and not used is kept up to this.
+const ALLOWANCE_BYTES_MAX: usize = 2 * CHUNK_BYTES_MAX;
+/// Tries in vain after which the next costs no more than after the last: 32 times the bytes of a chunk.
+const VAIN_COUNT_MAX: u32 = 5;
 
 /// See the module's text.
 #[derive(Default)]
@@ -44,9 +54,10 @@ pub(super) struct Many {
     room_bytes: usize,
     /// The chunk that was looked at last, in turn.
     looked_at: usize,
-    /// How many chunks are still passed over, and how many were to be.
-    passing: u8,
-    patience: u8,
+    /// Bytes that elements have paid for, less those compressed.
+    allowance_bytes: usize,
+    /// How often in a row compressing was in vain, which doubles what the next try costs.
+    vain_count: u32,
 }
 
 impl Many {
@@ -144,28 +155,30 @@ impl Many {
                 (self.chunks.len() - 2, self.chunks.len().saturating_sub(1 + PLAIN_MAX))
             }
         };
-        self.chunks[filled].set_tried(false); // It has got other elements since.
+        let filled = &mut self.chunks[filled];
+        filled.set_untried();
+        self.allowance_bytes += filled.len() * ALLOWED_BYTES + filled.used_bytes() / ALLOWED_PART;
         self.compress(moved_in);
         self.looked_at = if self.looked_at + 1 < self.chunks.len() { self.looked_at + 1 } else { 0 };
         self.compress(self.looked_at);
+        self.allowance_bytes = self.allowance_bytes.min(ALLOWANCE_BYTES_MAX << self.vain_count);
     }
 
-    /// Compresses a chunk if it lies deep enough and was not tried.
+    /// Compresses a chunk if it lies deep enough, was not tried, and is paid for.
     fn compress(&mut self, number: usize) {
         let is_deep = PLAIN_MAX <= number && number + PLAIN_MAX < self.chunks.len();
         if !is_deep || !self.chunks[number].is_untried() {
             return;
         }
         let held = &mut self.chunks[number];
-        if 0 < self.passing {
-            self.passing -= 1;
-            held.set_tried(true);
+        let cost = held.used_bytes() << self.vain_count;
+        if self.allowance_bytes < cost {
             return;
         }
+        self.allowance_bytes -= cost;
         self.room_bytes -= held.heap_bytes();
-        self.patience = if held.compress() { 0 } else { (self.patience * 2 + 1).min(PASSED_MAX) };
+        self.vain_count = if held.compress() { 0 } else { VAIN_COUNT_MAX.min(self.vain_count + 1) };
         self.room_bytes += held.heap_bytes();
-        self.passing = self.patience;
     }
 
     /// Makes the chunks next to an end plain.

@@ -306,3 +306,11 @@ fn what_cannot_be_compressed_is_seldom_tried_until_something_can() {
     assert!(50 < compressed_count(&list), "{}", compressed_count(&list));
     check(&list, &model);
 }
+
+#[test]
+fn large_elements_pay_for_a_part_of_their_chunks_only() {
+    let long = "x".repeat(1_000);
+    let list = filled(End::Back, 4_000, |number| format!("{number}{long}"));
+    let (compressed, chunks) = (compressed_count(&list), list.chunk_count());
+    assert!((chunks / 20..chunks / 8).contains(&compressed), "{compressed} of {chunks}");
+}
