@@ -4,7 +4,7 @@
 //! distance from the nearer end, in chunks
 //! 0 .. PLAIN_MIN          always plain: what queues and readers of the ends touch
 //! PLAIN_MIN .. PLAIN_MAX  as they came: plain on their way in, compressed on their way out
-//! from PLAIN_MAX on       compressed, but for those not worth it, and those changed since
+//! from PLAIN_MAX on       compressed, but for those not worth it, not paid for yet, or changed since
 //! ```
 //!
 //! A chunk is compressed when another one, begun at an end, moves it in to `PLAIN_MAX`, and made plain when chunks that
@@ -14,8 +14,8 @@
 //!
 //! Elements pay for it: each that is added allows for so many bytes to be compressed, so that compressing never adds
 //! more than a few percent to what adding elements costs anyway. Small ones, of which a list spends most beside their
-//! bytes, pay for all of them; of larger ones, part of the chunks stay plain. Tries in vain
-//! make the next one cost more, up to so much that in a list that cannot be compressed hardly any is tried.
+//! bytes, pay for all of them; of larger ones, part of the chunks stay plain. Tries in vain make the next one cost more,
+//! up to so much that in a list that cannot be compressed hardly any is tried.
 //!
 //! Deliberately not here: a setting. Lists below twice `PLAIN_MAX` chunks are never compressed, which are the queues
 //! whose work is soon done.
