@@ -37,8 +37,8 @@ pub(super) const PLAIN_MIN: usize = 4;
 pub(super) const PLAIN_MAX: usize = 8;
 /// What an element that is added allows to be compressed, in bytes, of which each takes about 2 ns; and that part of
 /// its own bytes, for whatever else adding it costs grows with them.
-const ALLOWED_BYTES: usize = 40;
-const ALLOWED_PART: usize = 20;
+const ALLOWED_BYTES: usize = 32;
+const ALLOWED_PART: usize = 24;
 /// What is allowed and not used is kept up to this.
 const ALLOWANCE_BYTES_MAX: usize = 2 * CHUNK_BYTES_MAX;
 /// Tries in vain after which the next costs no more than after the last: 32 times the bytes of a chunk.
