@@ -84,7 +84,7 @@ fn payload(value: Stored<'_>, now: TimeMs) -> Option<Vec<u8>> {
             rdb::dump_hash(&mut out, fields.iter().map(|field| (field.name, field.value, field.expires)));
         }
         Stored::Boxed(Value::List(list)) => {
-            rdb::dump_list(&mut out, list.iter().map(Str::bytes));
+            rdb::dump_list(&mut out, |put| list.for_each(|element| put(&element.bytes())));
         }
         Stored::Boxed(Value::Set(set)) => {
             let members: Vec<Member<'_>> = set.iter().collect();

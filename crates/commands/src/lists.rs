@@ -8,11 +8,13 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::hashes::notify_if_gone;
+use crate::lists_search::{Search, matches};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use crate::touches::{KeyUse, Touches};
 use base::number::parse_i64;
 use keyspace::list::{End, List};
 use keyspace::{Event, Str};
+use std::ops::{ControlFlow, Range};
 use wire::reply::Reply;
 
 /// What the rows of lists have in common.
@@ -157,12 +159,18 @@ pub(crate) fn put_element(reply: &mut Reply<'_>, element: Str<'_>) {
     }
 }
 
+/// The elements of a range, those nearest to `end` first.
+fn put_range(reply: &mut Reply<'_>, list: &List, end: End, range: Range<usize>) {
+    list.walk(end, range, |element| {
+        put_element(reply, element);
+        ControlFlow::<()>::Continue(())
+    });
+}
+
 /// The elements at an end of a list, `count` of them, in the order in which they would be taken.
 pub(crate) fn put_elements(reply: &mut Reply<'_>, list: &List, end: End, count: usize) {
-    match end {
-        End::Front => list.iter().take(count).for_each(|element| put_element(reply, element)),
-        End::Back => list.iter().rev().take(count).for_each(|element| put_element(reply, element)),
-    }
+    let range = if end == End::Front { 0..count } else { list.len() - count..list.len() };
+    put_range(reply, list, end, range);
 }
 
 /// Removes `count` elements at an end, and tells of it unless that is none.
@@ -218,9 +226,9 @@ fn at(call: &mut Call<'_>) -> Result<Flow, Error> {
         return Ok(Flow::Done);
     };
     let index = parse_i64(call.args.at(2)).ok_or(Error::NotInteger)?;
-    match place(index, list.len()).and_then(|index| list.get(index)) {
-        Some(element) => put_element(&mut call.reply, element),
-        None => call.reply.null(),
+    let reply = &mut call.reply;
+    if place(index, list.len()).and_then(|index| list.get(index, |element| put_element(reply, element))).is_none() {
+        reply.null();
     }
     Ok(Flow::Done)
 }
@@ -234,7 +242,7 @@ fn range(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (before, behind) = outside(start, stop, list.len());
     let count = list.len() - before - behind;
     call.reply.array(count);
-    list.iter_from(before).take(count).for_each(|element| put_element(&mut call.reply, element));
+    put_range(&mut call.reply, list, End::Front, before..before + count);
     Ok(Flow::Done)
 }
 
@@ -327,7 +335,10 @@ fn insert(call: &mut Call<'_>) -> Result<Flow, Error> {
         () => return Err(Error::Syntax),
     };
     let (key, pivot) = (call.arg(1), Str::of(call.arg(3)));
-    let found = call.tx.list(key)?.map(|list| (list.len(), list.iter().position(|element| element == pivot)));
+    let found = call.tx.list(key)?.map(|list| {
+        let search = Search { end: End::Front, compared_max: usize::MAX, skipped: 0, count_max: 1 };
+        (list.len(), matches(list, pivot, &search).first().copied())
+    });
     match found {
         None => call.reply.integer(0),
         Some((_, None)) => call.reply.integer(-1),

@@ -74,7 +74,7 @@ pub(crate) fn move_between(
 ) -> Result<bool, Error> {
     let Some(list) = call.tx.list(source)? else { return Ok(false) };
     let index = if from == End::Front { 0 } else { list.len() - 1 };
-    let element = list.get(index).expect("an empty list does not exist").bytes().to_vec();
+    let element = list.get(index, |element| element.bytes().to_vec()).expect("an empty list does not exist");
     if source == target && from == to {
         call.tx.list_set(source, index, &element)?; // The element is its own successor, and the key was written.
         call.notify(Event::List, if to == End::Front { "lpush" } else { "rpush" }, source);

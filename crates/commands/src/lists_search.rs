@@ -12,8 +12,9 @@ use crate::refuse;
 use crate::spec::{Arity, Flags, Spec};
 use crate::touches::{KeyUse, Touches};
 use base::number::parse_i64;
-use keyspace::list::List;
+use keyspace::list::{End, List};
 use keyspace::{Event, Str};
+use std::ops::ControlFlow;
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[
@@ -40,14 +41,35 @@ pub static COMMANDS: &[Spec] = &[
     },
 ];
 
-/// Indexes of the elements that equal `wanted`, from the end that `from_back` says on, of the first `count_max`
-/// elements there.
-fn matches(list: &List, wanted: Str<'_>, from_back: bool, count_max: usize) -> impl Iterator<Item = usize> {
-    let last = list.len().saturating_sub(1);
-    let (mut forwards, mut backwards) = (list.iter(), list.iter().rev());
-    let elements = std::iter::from_fn(move || if from_back { backwards.next() } else { forwards.next() });
-    let places = elements.take(count_max).enumerate().filter(move |(_, element)| *element == wanted);
-    places.map(move |(place, _)| if from_back { last - place } else { place })
+/// How to look for the elements that equal one.
+pub(crate) struct Search {
+    /// Where to begin.
+    pub end: End,
+    /// Elements compared at most.
+    pub compared_max: usize,
+    /// How many of those found do not count.
+    pub skipped: usize,
+    /// How many are enough, at least 1.
+    pub count_max: usize,
+}
+
+/// Indexes of the elements that equal `wanted`, in the order in which they are found.
+pub(crate) fn matches(list: &List, wanted: Str<'_>, search: &Search) -> Vec<usize> {
+    let count = list.len();
+    let compared = search.compared_max.min(count);
+    let range = if search.end == End::Front { 0..compared } else { count - compared..count };
+    let (mut found, mut place, mut skipped) = (Vec::new(), 0, 0);
+    list.walk(search.end, range, |element| {
+        let index = if search.end == End::Front { place } else { count - 1 - place };
+        place += 1;
+        if element == wanted && skipped < search.skipped {
+            skipped += 1;
+        } else if element == wanted {
+            found.push(index);
+        }
+        if found.len() < search.count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    found
 }
 
 /// An integer other than the lowest, which has no opposite.
@@ -59,16 +81,16 @@ fn integer_with_opposite(text: &[u8]) -> Result<i64, Error> {
     Ok(number)
 }
 
-struct Search {
+struct Options {
     rank: i64,
     count: Option<usize>,
     /// Elements compared at most.
     compared_max: usize,
 }
 
-impl Search {
-    fn parse(call: &Call<'_>) -> Result<Search, Error> {
-        let mut search = Search { rank: 1, count: None, compared_max: usize::MAX };
+impl Options {
+    fn parse(call: &Call<'_>) -> Result<Options, Error> {
+        let mut options = Options { rank: 1, count: None, compared_max: usize::MAX };
         let natural = |index: usize, refusal: &'static str| {
             parse_i64(call.arg(index)).and_then(|number| usize::try_from(number).ok()).ok_or(Error::text(refusal))
         };
@@ -77,17 +99,17 @@ impl Search {
                 return Err(Error::Syntax);
             }
             if call.is_word(index, "RANK") {
-                search.rank = integer_with_opposite(call.arg(index + 1))?;
-                if search.rank == 0 {
+                options.rank = integer_with_opposite(call.arg(index + 1))?;
+                if options.rank == 0 {
                     return Err(Error::text(
                         "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use \
                          negative to start from the end of the list",
                     ));
                 }
             } else if call.is_word(index, "COUNT") {
-                search.count = Some(natural(index + 1, "ERR COUNT can't be negative")?);
+                options.count = Some(natural(index + 1, "ERR COUNT can't be negative")?);
             } else if call.is_word(index, "MAXLEN") {
-                search.compared_max = match natural(index + 1, "ERR MAXLEN can't be negative")? {
+                options.compared_max = match natural(index + 1, "ERR MAXLEN can't be negative")? {
                     0 => usize::MAX,
                     some => some,
                 };
@@ -95,24 +117,30 @@ impl Search {
                 return Err(Error::Syntax);
             }
         }
-        Ok(search)
+        Ok(options)
     }
 }
 
+fn all_if_0(count: usize) -> usize {
+    if count == 0 { usize::MAX } else { count }
+}
+
 fn positions(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let Search { rank, count, compared_max } = Search::parse(call)?;
+    let Options { rank, count, compared_max } = Options::parse(call)?;
     let wanted = Str::of(call.arg(2));
-    let list = call.tx.list(call.args.at(1))?;
-    let skipped = rank.unsigned_abs() as usize - 1;
-    let mut found = list.into_iter().flat_map(|list| matches(list, wanted, rank < 0, compared_max)).skip(skipped);
-    match (count, found.next()) {
+    let search = Search {
+        end: if rank < 0 { End::Back } else { End::Front },
+        compared_max,
+        skipped: rank.unsigned_abs() as usize - 1,
+        count_max: all_if_0(count.unwrap_or(1)),
+    };
+    let found = call.tx.list(call.args.at(1))?.map_or_else(Vec::new, |list| matches(list, wanted, &search));
+    match (count, found.first()) {
         (None, None) => call.reply.null(),
-        (None, Some(first)) => call.reply.count(first),
-        (Some(count), first) => {
-            let count_max = if count == 0 { usize::MAX } else { count };
-            let all: Vec<usize> = first.into_iter().chain(found).take(count_max).collect();
-            call.reply.array(all.len());
-            for index in all {
+        (None, Some(first)) => call.reply.count(*first),
+        (Some(_), _) => {
+            call.reply.array(found.len());
+            for index in found {
                 call.reply.count(index);
             }
         }
@@ -123,11 +151,13 @@ fn positions(call: &mut Call<'_>) -> Result<Flow, Error> {
 fn remove(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (key, wanted) = (call.arg(1), Str::of(call.arg(3)));
     let count = integer_with_opposite(call.arg(2))?;
-    let count_max = if count == 0 { usize::MAX } else { count.unsigned_abs() as usize };
-    let mut indexes: Vec<usize> = match call.tx.list(key)? {
-        Some(list) => matches(list, wanted, count < 0, usize::MAX).take(count_max).collect(),
-        None => Vec::new(),
+    let search = Search {
+        end: if count < 0 { End::Back } else { End::Front },
+        compared_max: usize::MAX,
+        skipped: 0,
+        count_max: all_if_0(count.unsigned_abs() as usize),
     };
+    let mut indexes = call.tx.list(key)?.map_or_else(Vec::new, |list| matches(list, wanted, &search));
     indexes.sort_unstable();
     if !indexes.is_empty() {
         call.tx.list_remove(key, &indexes)?;

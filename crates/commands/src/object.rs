@@ -16,9 +16,10 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use crate::touches::{KeyUse, Touches};
-use keyspace::list::List;
+use keyspace::list::{End, List};
 use keyspace::set::SetForm;
 use keyspace::{Found, Kind, Str, Value, entry::Stored};
+use std::ops::ControlFlow;
 
 /// Longest string that Redis keeps in one block with its header.
 const EMBEDDED_BYTES_MAX: usize = 44;
@@ -182,11 +183,11 @@ fn list_encoding(call: &mut Call<'_>) -> Result<&'static str, Error> {
     };
     let fits = |list: &List| {
         let mut bytes = PACKED_FRAME_BYTES;
-        let mut grown = list.iter().map(|element| {
+        let is_beyond = |element: Str<'_>| {
             bytes += packed_bytes(element);
-            bytes
-        });
-        list.len() <= count_max && grown.all(|bytes| bytes <= bytes_max)
+            if bytes <= bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        list.len() <= count_max && list.walk(End::Front, 0..list.len(), is_beyond).is_none()
     };
     let key = call.arg(2);
     Ok(match call.tx.peek_value(key)? {

@@ -210,7 +210,11 @@ fn in_direction(mut elements: Vec<Vec<u8>>, descending: bool) -> Vec<Vec<u8>> {
 }
 
 fn elements_of_list(list: Option<&List>) -> Vec<Vec<u8>> {
-    list.into_iter().flat_map(List::iter).map(|element| element.bytes().to_vec()).collect()
+    let mut elements = Vec::with_capacity(list.map_or(0, List::len));
+    if let Some(list) = list {
+        list.for_each(|element| elements.push(element.bytes().to_vec()));
+    }
+    elements
 }
 
 /// What an element is ordered by.

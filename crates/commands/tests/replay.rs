@@ -510,6 +510,62 @@ fn a_replayed_journal_gives_the_state_that_commands_gave() {
     assert!(idle.is_empty(), "never wrote anything: {idle:?}");
 }
 
+/// Jobs in a list so long that chunks of it are compressed.
+const JOBS_COUNT: usize = 5_000;
+
+fn job(number: usize) -> Vec<u8> {
+    format!("{{\"id\":{number},\"kind\":\"mail\",\"to\":{}}}", number * 7).into_bytes()
+}
+
+/// A list of jobs, each tenth of which is an `x`.
+fn jobs() -> Step {
+    let elements = (0..JOBS_COUNT).map(|number| if number % 10 == 0 { b"x".to_vec() } else { job(number) });
+    Step::Command([b"rpush".to_vec(), b"l".to_vec()].into_iter().chain(elements).collect())
+}
+
+/// What may happen to it, anywhere.
+fn step_on_jobs() -> impl Strategy<Value = Step> {
+    let place = || (0..JOBS_COUNT as i64).prop_map(|place| place.to_string().into_bytes()).boxed();
+    let count = || (0i64..200).prop_map(|count| count.to_string().into_bytes()).boxed();
+    let element = || prop_oneof![3 => (0..JOBS_COUNT).prop_map(job), 1 => value()].boxed();
+    let word = |text: &str| Just(text.as_bytes().to_vec()).boxed();
+    let commands: Vec<Vec<BoxedStrategy<Vec<u8>>>> = vec![
+        vec![word("linsert"), token("list"), one_of(&["before", "after"]), element(), element()],
+        vec![word("lset"), token("list"), place(), element()],
+        vec![word("lset"), token("list"), place(), word("x")],
+        vec![word("lrem"), token("list"), one_of(&["0", "1", "-1"]), element()],
+        vec![word("lrem"), token("list"), one_of(&["0", "10", "-10"]), word("x")],
+        vec![word("ltrim"), token("list"), count(), word("-1")],
+        vec![word("ltrim"), token("list"), count(), place()],
+        vec![one_of(&["lpop", "rpop"]), token("list"), count()],
+        vec![one_of(&["lpush", "rpush"]), token("list"), element(), element(), element()],
+        vec![word("lmove"), token("list"), token("list"), one_of(&["left", "right"]), one_of(&["left", "right"])],
+        vec![word("copy"), token("list"), token("list"), word("replace")],
+        vec![word("sort"), token("list"), word("alpha"), word("store"), token("list")],
+    ];
+    let commands = commands.into_iter().map(|words| words.prop_map(Step::Command).boxed());
+    prop_oneof![9 => proptest::strategy::Union::new(commands), 1 => Just(Step::Spill), 1 => Just(jobs())]
+}
+
+#[test]
+fn changes_anywhere_in_a_long_list_are_replayed_alike() {
+    let mut node = run(&[jobs()], &mut BTreeSet::new());
+    let reply = node.line(&mut Node::connect(1), "memory usage l").reply;
+    let bytes = (0..JOBS_COUNT).map(|number| if number % 10 == 0 { 1 } else { job(number).len() }).sum::<usize>();
+    let used = base::number::parse_i64(reply[1..].trim_ascii_end()).expect("a number of bytes");
+    assert!((used as usize) < bytes * 3 / 4, "{used} of {bytes}: no part of the list is compressed");
+
+    let mut runner = TestRunner::new(Config { cases: 60, ..Config::with_source_file(file!()) });
+    let steps = proptest::collection::vec(step_on_jobs(), 1..40);
+    let outcome = runner.run(&steps, |mut steps| {
+        steps.insert(0, jobs());
+        check(&steps, &mut BTreeSet::new())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
 #[test]
 fn every_write_command_has_a_template() {
     // PFCOUNT only reads, as its row says, but may keep its answer in the value. What EVAL and FCALL write, their commands do.

@@ -101,7 +101,7 @@ fn put_value(out: &mut String, value: &Value) {
     match value {
         Value::Bytes(bytes) => put_quoted(out, bytes),
         Value::Hash(hash) => put_hash(out, hash),
-        Value::List(list) => list.iter().for_each(|element| {
+        Value::List(list) => list.for_each(|element| {
             put_quoted(out, &element.bytes());
             out.push(' ');
         }),

@@ -47,6 +47,7 @@ use crate::sorted_set::{Direction, Scored, SortedSet};
 use crate::stream::{Counters, Stream, StreamId};
 use crate::value::{Kind, Value};
 use base::{PartitionId, Reader, TimeMs, Truncated, Version};
+use std::ops::ControlFlow;
 
 /// Changes in pieces name this key of database 0: whose they are stands beside them.
 const NAMELESS: &[u8] = b"";
@@ -325,12 +326,11 @@ fn put_list(list: &List, written: &mut ListWritten, limits: &PieceLimits, out: &
     out.append(&mut written.waiting);
     let count_min = list.len().saturating_sub(written.length) * 2;
     let mut piece = Gathered::default();
-    for element in list.iter_from(written.count) {
+    list.walk(End::Front, written.count..list.len(), |element| {
         piece.add(&element.bytes());
-        if limits.piece_bytes_max <= piece.bytes() && count_min <= piece.count() {
-            break;
-        }
-    }
+        let is_full = limits.piece_bytes_max <= piece.bytes() && count_min <= piece.count();
+        if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     written.count += piece.count();
     written.length = list.len();
     piece.put(out, Kind::List, 0, NAMELESS);

@@ -32,7 +32,7 @@ const SCORE_INT_MAX: f64 = (1u64 << 52) as f64;
 pub fn encode_dump(object: &Object, out: &mut Vec<u8>) {
     match object {
         Object::String(bytes) => dump_string(out, bytes),
-        Object::List(items) => dump_list(out, items.iter()),
+        Object::List(items) => dump_list(out, |put| items.iter().for_each(|item| put(item))),
         Object::Set(members) => dump_set(out, members.iter()),
         Object::Hash(fields) => dump_hash(out, fields.iter().map(|(name, value, at)| (name, value, *at))),
         Object::SortedSet(members) => dump_sorted_set(out, members.iter().map(|(member, score)| (member, *score))),
@@ -51,18 +51,15 @@ pub fn dump_string(out: &mut Vec<u8>, bytes: &[u8]) {
     put_payload(out, Encoding::String, |out| put_string(out, bytes));
 }
 
-/// Appends the payload of a list to `out`, elements from head to tail.
+/// Appends the payload of a list to `out`: the elements that `put_all` calls its argument with, from head to tail.
 ///
 /// # Panics
 /// When there are none: an empty collection is an absent key.
-pub fn dump_list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>)
-where
-    T: AsRef<[u8]>,
-{
+pub fn dump_list(out: &mut Vec<u8>, put_all: impl FnOnce(&mut dyn FnMut(&[u8]))) {
     put_payload(out, Encoding::ListQuicklist2, |out| {
         let start = out.len();
         let mut nodes = ListNodes { out, count: 0, open: ListpackWriter::default() };
-        items.for_each(|item| nodes.push(item.as_ref()));
+        put_all(&mut |item| nodes.push(item));
         nodes.close();
         let count = nodes.count;
         put_length_before(out, start, count);

@@ -10,7 +10,7 @@
 //!
 //! A room beyond 64 KiB, which bounds of 16 bits do not reach, holds exactly one element and has no gaps.
 //!
-//! Deliberately not here: which elements share a chunk.
+//! Deliberately not here: which elements share a chunk, and chunks held compressed (`held.rs`).
 //!
 //! Invariants: there are as many heads as elements, and their data fills its stretch exactly; chunks of more than
 //! one element have rooms of at most `CHUNK_BYTES_MAX`.
@@ -220,11 +220,40 @@ impl Chunk {
         packed::read(head, &data[..packed::data_bytes_at_front(head, data)])
     }
 
-    /// The elements from `start` on.
+    /// Some of the elements.
     #[inline]
-    pub fn elements(&self, start: usize) -> Elements<'_> {
+    pub fn elements(&self, range: Range<usize>) -> Elements<'_> {
         let heads = self.heads();
-        Elements { heads: &heads[..heads.len() - start], data: &self.data()[self.data_at(start)..] }
+        let count = heads.len();
+        Elements {
+            heads: &heads[count - range.end..count - range.start],
+            data: &self.data()[self.data_at(range.start)..self.data_at(range.end)],
+        }
+    }
+
+    /// Copies all data, and behind it all heads, to where `out` begins. Returns how many bytes they are.
+    pub fn copy_to(&self, out: &mut [u8]) -> usize {
+        let (data, heads) = (self.data(), self.heads());
+        let used = data.len() + heads.len();
+        out[..data.len()].copy_from_slice(data);
+        out[data.len()..used].copy_from_slice(heads);
+        used
+    }
+
+    /// Becomes a chunk of `count` elements: `write` gives what [`Chunk::copy_to`] took, of which `data_bytes` are
+    /// data. The room stays if it is large enough.
+    pub fn refill(&mut self, data_bytes: usize, count: usize, write: impl FnOnce(&mut [u8])) {
+        let used = data_bytes + count;
+        if self.room.len() < used {
+            self.room = vec![0; room_for(used)].into_boxed_slice();
+        }
+        write(&mut self.room[..used]);
+        self.set_bounds(Bounds { data_start: 0, data_end: data_bytes, heads_start: data_bytes, heads_end: used });
+    }
+
+    /// Bytes of all data.
+    pub fn data_bytes(&self) -> usize {
+        self.data().len()
     }
 
     /// Adds an element at an end, in a larger room where this one does not do, unless that would be too large.

@@ -17,9 +17,7 @@ impl List {
     /// Appends the image of the list.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.len() as u64);
-        for element in self.iter() {
-            put_bytes(out, &element.bytes());
-        }
+        self.for_each(|element| put_bytes(out, &element.bytes()));
     }
 
     /// Rebuilds a list from its image.

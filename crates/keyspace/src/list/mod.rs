@@ -2,14 +2,17 @@
 //!
 //! Two forms, one behaviour. A list whose elements fit one chunk is that chunk. A longer one is a row of chunks of a
 //! few KiB: an element is found by walking over the counts of the chunks from the nearer end, and a change in the
-//! middle rewrites one chunk.
+//! middle rewrites one chunk. Chunks far from both ends are held compressed, so elements are lent to whoever reads them
+//! for as long as a closure runs.
 //!
 //! Deliberately not here: Redis's names for its own forms (`commands`), blocking.
 //!
 //! Invariants: no chunk of a longer list is empty, and there are at least two; `bytes` counts what the heap gave.
 
 mod chunk;
+mod held;
 mod image;
+mod long;
 mod packed;
 #[cfg(test)]
 mod tests;
@@ -18,10 +21,14 @@ pub use chunk::End;
 
 use crate::tx::Str;
 use chunk::{CHUNK_BYTES_MAX, Chunk, Piece};
+use held::Held;
+use long::Many;
 use packed::Packed;
 use smallvec::{SmallVec, smallvec};
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt;
+use std::ops::{ControlFlow, Range};
 
 /// A list. See the module's text.
 #[derive(Default)]
@@ -40,15 +47,6 @@ impl Default for Form {
     }
 }
 
-#[derive(Default)]
-struct Many {
-    chunks: VecDeque<Chunk>,
-    /// Elements of all chunks.
-    count: usize,
-    /// Bytes of their rooms.
-    room_bytes: usize,
-}
-
 const _: () = assert!(size_of::<List>() <= 24, "a list must leave the other values room for what tells them apart");
 
 /// What becomes of a chunk that is changed in the middle.
@@ -65,7 +63,7 @@ impl List {
     pub fn len(&self) -> usize {
         match &self.form {
             Form::One(chunk) => chunk.len(),
-            Form::Many(many) => many.count,
+            Form::Many(many) => many.count(),
         }
     }
 
@@ -80,7 +78,7 @@ impl List {
     pub fn bytes(&self) -> usize {
         match &self.form {
             Form::One(chunk) => chunk.room_bytes(),
-            Form::Many(many) => size_of::<Many>() + many.chunks.capacity() * size_of::<Chunk>() + many.room_bytes,
+            Form::Many(many) => many.bytes(),
         }
     }
 
@@ -88,72 +86,86 @@ impl List {
     pub fn chunk_count(&self) -> usize {
         match &self.form {
             Form::One(_) => 1,
-            Form::Many(many) => many.chunks.len(),
+            Form::Many(many) => many.chunk_count(),
         }
-    }
-
-    fn chunks(&self) -> impl DoubleEndedIterator<Item = &Chunk> {
-        let (left, right) = match &self.form {
-            Form::One(chunk) => (std::slice::from_ref(chunk), &[][..]),
-            Form::Many(many) => many.chunks.as_slices(),
-        };
-        left.iter().chain(right)
     }
 
     /// The chunk that element `index`, which must be there, lies in, and where in it.
     fn locate(&self, index: usize) -> (usize, usize) {
-        let count = self.len();
-        assert!(index < count, "only an element that is there lies anywhere");
-        let Form::Many(many) = &self.form else { return (0, index) };
-        if index < count / 2 {
-            let mut rest = index;
-            for (number, chunk) in many.chunks.iter().enumerate() {
-                if rest < chunk.len() {
-                    return (number, rest);
-                }
-                rest -= chunk.len();
-            }
-        } else {
-            let mut start = count;
-            for (number, chunk) in many.chunks.iter().enumerate().rev() {
-                start -= chunk.len();
-                if start <= index {
-                    return (number, index - start);
-                }
-            }
+        assert!(index < self.len(), "only an element that is there lies anywhere");
+        match &self.form {
+            Form::One(_) => (0, index),
+            Form::Many(many) => many.locate(index),
         }
-        unreachable!("the chunks hold as many elements as were counted")
     }
 
-    fn chunk(&self, number: usize) -> &Chunk {
+    /// A chunk, which is `scratch` if it is held compressed.
+    fn open<'a>(&'a self, number: usize, scratch: &'a mut Chunk) -> &'a Chunk {
         match &self.form {
             Form::One(chunk) => chunk,
-            Form::Many(many) => &many.chunks[number],
+            Form::Many(many) => many.open(number, scratch),
         }
     }
 
-    /// Element `index`, counted from the front.
+    /// Has `read` look at element `index`, counted from the front.
     ///
     /// # Cost
-    /// A walk over the chunks between it and the nearer end, and over half a chunk. No allocation.
-    pub fn get(&self, index: usize) -> Option<Str<'_>> {
+    /// A walk over the chunks between it and the nearer end, and over half a chunk. Far from both ends, also that of
+    /// expanding a chunk: 1 to 2 µs and an allocation.
+    pub fn get<R>(&self, index: usize, read: impl FnOnce(Str<'_>) -> R) -> Option<R> {
         (index < self.len()).then(|| {
             let (number, at) = self.locate(index);
-            self.chunk(number).get(at)
+            read(self.open(number, &mut Chunk::default()).get(at))
         })
     }
 
-    /// All elements, from the front to the back.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Str<'_>> {
-        self.chunks().flat_map(|chunk| chunk.elements(0))
+    /// Shows `visit` the elements of a range, those nearest to `end` first, until it breaks. Returns what it broke with.
+    ///
+    /// # Cost
+    /// As [`List::get`] for the first of them, and that of expanding each compressed chunk once.
+    #[inline]
+    pub fn walk<B>(
+        &self,
+        end: End,
+        range: Range<usize>,
+        mut visit: impl FnMut(Str<'_>) -> ControlFlow<B>,
+    ) -> Option<B> {
+        assert!(range.end <= self.len(), "only elements that are there are shown");
+        let (mut left, mut scratch) = (range.len(), Chunk::default());
+        if left == 0 {
+            return None;
+        }
+        let (mut number, at) = self.locate(if end == End::Front { range.start } else { range.end - 1 });
+        let mut at = Some(at);
+        loop {
+            let chunk = self.open(number, &mut scratch);
+            let shown = match end {
+                End::Front => at.unwrap_or(0)..chunk.len(),
+                End::Back => 0..at.map_or(chunk.len(), |at| at + 1),
+            };
+            let (count, elements) = (shown.len().min(left), chunk.elements(shown));
+            let flow = match end {
+                End::Front => elements.take(count).try_for_each(&mut visit),
+                End::Back => elements.rev().take(count).try_for_each(&mut visit),
+            };
+            if let ControlFlow::Break(broken) = flow {
+                return Some(broken);
+            }
+            left -= count;
+            if left == 0 {
+                return None;
+            }
+            at = None;
+            number = if end == End::Front { number + 1 } else { number - 1 };
+        }
     }
 
-    /// The elements from `start` on. Cost: as [`List::get`] for the first of them.
-    pub fn iter_from(&self, start: usize) -> impl Iterator<Item = Str<'_>> {
-        let (number, at) = if start < self.len() { self.locate(start) } else { (self.chunk_count(), 0) };
-        let first = self.chunks().nth(number).map(|chunk| chunk.elements(at));
-        let rest = self.chunks().skip(number + 1).flat_map(|chunk| chunk.elements(0));
-        first.into_iter().flatten().chain(rest)
+    /// Shows `visit` all elements, from the front to the back. Cost: as [`List::walk`].
+    pub fn for_each(&self, mut visit: impl FnMut(Str<'_>)) {
+        self.walk(End::Front, 0..self.len(), |element| {
+            visit(element);
+            ControlFlow::<Infallible>::Continue(())
+        });
     }
 
     /// Adds an element at an end.
@@ -181,16 +193,14 @@ impl List {
         let mut old = std::mem::take(chunk);
         old.shrink(8);
         let chunks: Changed = if end == End::Front { smallvec![new, old] } else { smallvec![old, new] };
-        self.set_chunks(chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect());
+        self.set_chunks(chunks.into_iter().filter(|chunk| !chunk.is_empty()).map(Held::from).collect());
     }
 
-    fn set_chunks(&mut self, mut chunks: VecDeque<Chunk>) {
+    fn set_chunks(&mut self, mut chunks: VecDeque<Held>) {
         self.form = if chunks.len() <= 1 {
-            Form::One(chunks.pop_front().unwrap_or_default())
+            Form::One(chunks.pop_front().map(Held::into_plain).unwrap_or_default())
         } else {
-            let count = chunks.iter().map(Chunk::len).sum();
-            let room_bytes = chunks.iter().map(Chunk::room_bytes).sum();
-            Form::Many(Box::new(Many { chunks, count, room_bytes }))
+            Form::Many(Box::new(Many::of(chunks)))
         };
     }
 
@@ -210,8 +220,8 @@ impl List {
             }
             Form::Many(many) => {
                 many.trim(end, count);
-                if many.chunks.len() == 1 {
-                    let chunks = std::mem::take(&mut many.chunks);
+                if many.chunk_count() == 1 {
+                    let chunks = many.take_chunks();
                     self.set_chunks(chunks);
                 }
             }
@@ -247,9 +257,9 @@ impl List {
     /// Puts `new` where element `index` is, in the place of `removed` elements.
     fn splice(&mut self, index: usize, removed: usize, new: &Packed<'_>) {
         let (number, at) = self.locate(index);
-        let changed = spliced(self.chunk(number), at, removed, new);
+        let changed = spliced(self.open(number, &mut Chunk::default()), at, removed, new);
         match &mut self.form {
-            Form::One(_) => self.set_chunks(changed.into_iter().collect()),
+            Form::One(_) => self.set_chunks(changed.into_iter().map(Held::from).collect()),
             Form::Many(many) => many.replace(number, changed),
         }
     }
@@ -257,12 +267,12 @@ impl List {
     /// Removes the elements with these indexes, which ascend. Indexes beyond the end are nobody's.
     ///
     /// # Cost
-    /// A walk over the chunks, and a copy of each that loses an element.
+    /// A walk over the chunks, and a copy of each that loses an element, which stays plain for a while.
     pub fn remove_all(&mut self, indexes: impl Iterator<Item = usize>) {
         let mut indexes = indexes.peekable();
         let chunks = match std::mem::take(&mut self.form) {
-            Form::One(chunk) => VecDeque::from([chunk]),
-            Form::Many(many) => many.chunks,
+            Form::One(chunk) => VecDeque::from([Held::from(chunk)]),
+            Form::Many(mut many) => many.take_chunks(),
         };
         let mut kept = VecDeque::with_capacity(chunks.len());
         let mut start = 0;
@@ -270,8 +280,8 @@ impl List {
             let end = start + chunk.len();
             let gone: Vec<usize> =
                 std::iter::from_fn(|| indexes.next_if(|index| *index < end)).map(|index| index - start).collect();
-            let chunk = if gone.is_empty() { chunk } else { without(&chunk, &gone) };
-            if !chunk.is_empty() {
+            let chunk = if gone.is_empty() { chunk } else { Held::from(without(&chunk.into_plain(), &gone)) };
+            if 0 < chunk.len() {
                 push_merging(&mut kept, chunk);
             }
             start = end;
@@ -313,89 +323,26 @@ fn without(chunk: &Chunk, gone: &[usize]) -> Chunk {
     Chunk::of(&pieces)
 }
 
-/// Whether two neighbours are so small that they had better be one.
-fn should_merge(one: &Chunk, other: &Chunk) -> bool {
-    one.used_bytes() + other.used_bytes() <= CHUNK_BYTES_MAX / 2
-}
-
-fn merged(one: &Chunk, other: &Chunk) -> Chunk {
-    Chunk::of(&[Piece::Range(one, 0..one.len()), Piece::Range(other, 0..other.len())])
-}
-
-fn push_merging(chunks: &mut VecDeque<Chunk>, chunk: Chunk) {
+/// Adds a chunk at the back, to the last one if both are so small that they had better be one.
+fn push_merging(chunks: &mut VecDeque<Held>, chunk: Held) {
     match chunks.back_mut() {
-        Some(last) if should_merge(last, &chunk) => *last = merged(last, &chunk),
+        Some(last) if last.used_bytes() + chunk.used_bytes() <= CHUNK_BYTES_MAX / 2 => {
+            let (one, other) = (last.make_plain(), chunk.into_plain());
+            *last = Held::from(Chunk::of(&[Piece::Range(one, 0..one.len()), Piece::Range(&other, 0..other.len())]));
+        }
         _ => chunks.push_back(chunk),
-    }
-}
-
-impl Many {
-    #[inline]
-    fn push(&mut self, end: End, packed: &Packed<'_>) {
-        let chunk = match end {
-            End::Front => self.chunks.front_mut(),
-            End::Back => self.chunks.back_mut(),
-        };
-        let chunk = chunk.expect("a longer list has chunks");
-        let before = chunk.room_bytes();
-        let is_pushed = chunk.push(end, packed);
-        if !is_pushed {
-            chunk.shrink(8);
-        }
-        self.room_bytes = self.room_bytes + chunk.room_bytes() - before;
-        self.count += 1;
-        if !is_pushed {
-            let new = Chunk::begun(end, packed);
-            self.room_bytes += new.room_bytes();
-            match end {
-                End::Front => self.chunks.push_front(new),
-                End::Back => self.chunks.push_back(new),
-            }
-        }
-    }
-
-    /// Gives up `count` elements at an end, not all.
-    fn trim(&mut self, end: End, mut count: usize) {
-        self.count -= count;
-        loop {
-            let chunk = match end {
-                End::Front => self.chunks.front_mut(),
-                End::Back => self.chunks.back_mut(),
-            };
-            let chunk = chunk.expect("an element is left");
-            if count < chunk.len() {
-                chunk.trim(end, count);
-                break;
-            }
-            count -= chunk.len();
-            self.room_bytes -= chunk.room_bytes();
-            match end {
-                End::Front => self.chunks.pop_front(),
-                End::Back => self.chunks.pop_back(),
-            };
-        }
-        if self.chunks.len() < self.chunks.capacity() / 4 {
-            self.chunks.shrink_to(self.chunks.len() * 2);
-        }
-    }
-
-    /// Puts others in the place of a chunk.
-    fn replace(&mut self, number: usize, changed: Changed) {
-        let old = self.chunks.remove(number).expect("the chunk was just looked at");
-        self.count -= old.len();
-        self.room_bytes -= old.room_bytes();
-        for chunk in changed.into_iter().rev() {
-            self.count += chunk.len();
-            self.room_bytes += chunk.room_bytes();
-            self.chunks.insert(number, chunk);
-        }
     }
 }
 
 /// Equal elements in the same order, whatever the form.
 impl PartialEq for List {
     fn eq(&self, other: &List) -> bool {
-        self.len() == other.len() && self.iter().eq(other.iter())
+        let image = |list: &List| {
+            let mut image = Vec::new();
+            list.encode(&mut image);
+            image
+        };
+        self.len() == other.len() && image(self) == image(other)
     }
 }
 
@@ -403,6 +350,8 @@ impl Eq for List {}
 
 impl fmt::Debug for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().map(|element| element.bytes().escape_ascii().to_string())).finish()
+        let mut shown = f.debug_list();
+        self.for_each(|element| _ = shown.entry(&element.bytes().escape_ascii().to_string()));
+        shown.finish()
     }
 }

@@ -1,0 +1,251 @@
+//! A list of several chunks: a row of them, those far from both ends compressed.
+//!
+//! ```text
+//! distance from the nearer end, in chunks
+//! 0 .. PLAIN_MIN          always plain: what queues and readers of the ends touch
+//! PLAIN_MIN .. PLAIN_MAX  as they came: plain on their way in, compressed on their way out
+//! from PLAIN_MAX on       compressed, but for those not worth it, not paid for yet, or changed since
+//! ```
+//!
+//! A chunk is compressed when another one, begun at an end, moves it in to `PLAIN_MAX`, and made plain when chunks that
+//! go move it out to `PLAIN_MIN`, so that a list that grows and shrinks by a little does neither. A chunk that is
+//! changed in the middle stays plain, since it may be changed again soon: each chunk begun at an end has one more in the
+//! row looked at, in turn, so that such are compressed after a while.
+//!
+//! Elements pay for it: each that is added allows for so many bytes to be compressed, so that compressing never adds
+//! more than a few percent to what adding elements costs anyway. Small ones, of which a list spends most beside their
+//! bytes, pay for all of them; of larger ones, part of the chunks stay plain. Tries in vain make the next one cost more,
+//! up to so much that in a list that cannot be compressed hardly any is tried.
+//!
+//! Deliberately not here: a setting. Lists below twice `PLAIN_MAX` chunks are never compressed, which are the queues
+//! whose work is soon done.
+//!
+//! Invariants: no chunk is empty; `count` and `room_bytes` are sums over the chunks; the first and the last
+//! `PLAIN_MIN` chunks are plain.
+//!
+//! Source: Redis's `list-compress-depth` for the idea.
+
+use super::Changed;
+use super::chunk::{CHUNK_BYTES_MAX, Chunk, End};
+use super::held::Held;
+use super::packed::Packed;
+use std::collections::VecDeque;
+
+/// Chunks at either end that are always plain.
+pub(super) const PLAIN_MIN: usize = 4;
+/// Chunks at either end that are not compressed.
+pub(super) const PLAIN_MAX: usize = 8;
+/// What an element that is added allows to be compressed, in bytes, of which each takes about 2 ns; and that part of
+/// its own bytes, for whatever else adding it costs grows with them.
+const ALLOWED_BYTES: usize = 32;
+const ALLOWED_PART: usize = 24;
+/// What is allowed and not used is kept up to this.
+const ALLOWANCE_BYTES_MAX: usize = 2 * CHUNK_BYTES_MAX;
+/// Tries in vain after which the next costs no more than after the last: 32 times the bytes of a chunk.
+const VAIN_COUNT_MAX: u32 = 5;
+
+/// See the module's text.
+#[derive(Default)]
+pub(super) struct Many {
+    chunks: VecDeque<Held>,
+    /// Elements of all chunks.
+    count: usize,
+    /// Bytes of their rooms and blocks.
+    room_bytes: usize,
+    /// The chunk that was looked at last, in turn.
+    looked_at: usize,
+    /// Bytes that elements have paid for, less those compressed.
+    allowance_bytes: usize,
+    /// How often in a row compressing was in vain, which doubles what the next try costs.
+    vain_count: u32,
+}
+
+impl Many {
+    /// A list of these chunks.
+    pub fn of(chunks: VecDeque<Held>) -> Many {
+        let count = chunks.iter().map(Held::len).sum();
+        let room_bytes = chunks.iter().map(Held::heap_bytes).sum();
+        let mut many = Many { chunks, count, room_bytes, ..Many::default() };
+        many.make_end_plain(End::Front);
+        many.make_end_plain(End::Back);
+        many
+    }
+
+    /// Number of elements.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Number of chunks.
+    #[inline]
+    pub fn chunk_count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Takes all chunks out.
+    pub fn take_chunks(&mut self) -> VecDeque<Held> {
+        std::mem::take(self).chunks
+    }
+
+    /// Heap bytes.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        size_of::<Many>() + self.chunks.capacity() * size_of::<Held>() + self.room_bytes
+    }
+
+    /// As [`super::List::locate`].
+    pub fn locate(&self, index: usize) -> (usize, usize) {
+        if index < self.count / 2 {
+            let mut rest = index;
+            for (number, chunk) in self.chunks.iter().enumerate() {
+                if rest < chunk.len() {
+                    return (number, rest);
+                }
+                rest -= chunk.len();
+            }
+        } else {
+            let mut start = self.count;
+            for (number, chunk) in self.chunks.iter().enumerate().rev() {
+                start -= chunk.len();
+                if start <= index {
+                    return (number, index - start);
+                }
+            }
+        }
+        unreachable!("the chunks hold as many elements as were counted")
+    }
+
+    /// As [`super::List::open`].
+    #[inline]
+    pub fn open<'a>(&'a self, number: usize, scratch: &'a mut Chunk) -> &'a Chunk {
+        self.chunks[number].open(scratch)
+    }
+
+    /// Adds an element at an end.
+    #[inline]
+    pub fn push(&mut self, end: End, packed: &Packed<'_>) {
+        let held = match end {
+            End::Front => self.chunks.front_mut(),
+            End::Back => self.chunks.back_mut(),
+        };
+        let chunk = held.expect("a longer list has chunks").make_plain();
+        let before = chunk.room_bytes();
+        let is_pushed = chunk.push(end, packed);
+        if !is_pushed {
+            chunk.shrink(8);
+        }
+        self.room_bytes = self.room_bytes + chunk.room_bytes() - before;
+        self.count += 1;
+        if !is_pushed {
+            self.push_chunk(end, Chunk::begun(end, packed));
+        }
+    }
+
+    /// Adds a chunk at an end, whose elements are counted.
+    fn push_chunk(&mut self, end: End, new: Chunk) {
+        self.room_bytes += new.room_bytes();
+        let (filled, moved_in) = match end {
+            End::Front => {
+                self.chunks.push_front(Held::from(new));
+                (1, PLAIN_MAX)
+            }
+            End::Back => {
+                self.chunks.push_back(Held::from(new));
+                (self.chunks.len() - 2, self.chunks.len().saturating_sub(1 + PLAIN_MAX))
+            }
+        };
+        let filled = &mut self.chunks[filled];
+        filled.set_untried();
+        self.allowance_bytes += filled.len() * ALLOWED_BYTES + filled.used_bytes() / ALLOWED_PART;
+        self.compress(moved_in);
+        self.looked_at = if self.looked_at + 1 < self.chunks.len() { self.looked_at + 1 } else { 0 };
+        self.compress(self.looked_at);
+        self.allowance_bytes = self.allowance_bytes.min(ALLOWANCE_BYTES_MAX << self.vain_count);
+    }
+
+    /// Compresses a chunk if it lies deep enough, was not tried, and is paid for.
+    fn compress(&mut self, number: usize) {
+        let is_deep = PLAIN_MAX <= number && number + PLAIN_MAX < self.chunks.len();
+        if !is_deep || !self.chunks[number].is_untried() {
+            return;
+        }
+        let held = &mut self.chunks[number];
+        let cost = held.used_bytes() << self.vain_count;
+        if self.allowance_bytes < cost {
+            return;
+        }
+        self.allowance_bytes -= cost;
+        self.room_bytes -= held.heap_bytes();
+        self.vain_count = if held.compress() { 0 } else { VAIN_COUNT_MAX.min(self.vain_count + 1) };
+        self.room_bytes += held.heap_bytes();
+    }
+
+    /// Makes the chunks next to an end plain.
+    fn make_end_plain(&mut self, end: End) {
+        let count = self.chunks.len();
+        for distance in 0..PLAIN_MIN.min(count) {
+            let held = &mut self.chunks[if end == End::Front { distance } else { count - 1 - distance }];
+            self.room_bytes -= held.heap_bytes();
+            self.room_bytes += held.make_plain().room_bytes();
+        }
+    }
+
+    /// Gives up `count` elements at an end, not all.
+    pub fn trim(&mut self, end: End, mut count: usize) {
+        let chunk_count = self.chunks.len();
+        self.count -= count;
+        loop {
+            let held = match end {
+                End::Front => self.chunks.front_mut(),
+                End::Back => self.chunks.back_mut(),
+            };
+            let held = held.expect("an element is left");
+            if count < held.len() {
+                break;
+            }
+            count -= held.len();
+            self.room_bytes -= held.heap_bytes();
+            match end {
+                End::Front => self.chunks.pop_front(),
+                End::Back => self.chunks.pop_back(),
+            };
+        }
+        if self.chunks.len() < chunk_count {
+            self.make_end_plain(end);
+        }
+        let chunk = match end {
+            End::Front => self.chunks.front_mut(),
+            End::Back => self.chunks.back_mut(),
+        };
+        chunk.expect("an element is left").make_plain().trim(end, count);
+        if self.chunks.len() < self.chunks.capacity() / 4 {
+            self.chunks.shrink_to(self.chunks.len() * 2);
+        }
+    }
+
+    /// How many chunks are compressed, after a look at whether the invariants hold.
+    #[cfg(test)]
+    pub fn compressed_count(&self) -> usize {
+        assert!(2 <= self.chunks.len());
+        assert!(self.chunks.iter().all(|chunk| 0 < chunk.len()));
+        assert_eq!(self.count, self.chunks.iter().map(Held::len).sum::<usize>());
+        assert_eq!(self.room_bytes, self.chunks.iter().map(Held::heap_bytes).sum::<usize>());
+        let is_compressed = |held: &Held| matches!(held, Held::Compressed(_));
+        assert!(!self.chunks.iter().take(PLAIN_MIN).any(is_compressed), "the front is plain");
+        assert!(!self.chunks.iter().rev().take(PLAIN_MIN).any(is_compressed), "the back is plain");
+        self.chunks.iter().filter(|held| is_compressed(held)).count()
+    }
+
+    /// Puts others in the place of a chunk.
+    pub fn replace(&mut self, number: usize, changed: Changed) {
+        let old = self.chunks.remove(number).expect("the chunk was just looked at");
+        self.count -= old.len();
+        self.room_bytes -= old.heap_bytes();
+        for chunk in changed.into_iter().rev() {
+            self.count += chunk.len();
+            self.room_bytes += chunk.room_bytes();
+            self.chunks.insert(number, Held::from(chunk));
+        }
+    }
+}
