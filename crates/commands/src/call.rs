@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::host::Host;
 use crate::session::Session;
+use crate::slices::Begun;
 use crate::waiting::Waiter;
 use crate::within::Observer;
 use base::TimeMs;
@@ -29,6 +30,8 @@ pub enum Flow {
     Unsubscribed,
     /// Waits for something before the reply is known; the handler has written none.
     Await(Await),
+    /// The reply has begun, and goes on in slices between which others have their turn.
+    Begun(Box<Begun>),
 }
 
 /// What a connection may wait for.
@@ -81,8 +84,8 @@ pub struct Call<'c> {
     pub host: &'c dyn Host,
     /// Who is told of the commands that this one runs.
     pub observer: &'c dyn Observer,
-    /// Whether [`Flow::Await`] is possible. Inside MULTI and scripts it is not: who would wait there answers at once,
-    /// as if its time were over; the null array is written for whoever asks to wait nevertheless.
+    /// Whether [`Flow::Await`] and [`Flow::Begun`] are possible. Inside MULTI and scripts it is not: who would wait there answers at once,
+    /// as if its time were over, and replies are whole; the null array is written for whoever asks to wait nevertheless.
     pub may_wait: bool,
     /// Commands that may use more memory or disk are refused, with this.
     pub refuse_growth: Option<&'static str>,

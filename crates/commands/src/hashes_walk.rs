@@ -10,6 +10,7 @@ use crate::hashes::live_count;
 use crate::random::{LISTED_RATIO_MAX, Random, shuffle_first};
 use crate::refuse;
 use crate::scan::{ScanOptions, Walked, cursor, reply_scanned};
+use crate::slices::{self, PutField, Walk};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use crate::touches::Touches;
 use base::TimeMs;
@@ -32,18 +33,18 @@ const ROW: Spec = Spec {
     complexity: "O(N) for N fields in the hash",
     summary: "",
     syntax: "key",
-    handler: get_all,
+    handler: |call| list(call, put_map, put_pair),
     subcommands: &[],
     touches: Touches::BY_FLAGS,
 };
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[
-    Spec { name: "hgetall", summary: "Returns all fields of a hash with their values.", handler: get_all, ..ROW },
+    Spec { name: "hgetall", summary: "Returns all fields of a hash with their values.", ..ROW },
     Spec {
         name: "hkeys",
         summary: "Returns the names of all fields of a hash.",
-        handler: |call| list(call, |reply, field| reply.bulk(field.name)),
+        handler: |call| list(call, put_array, |reply, field| reply.bulk(field.name)),
         ..ROW
     },
     Spec {
@@ -69,7 +70,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "hvals",
         summary: "Returns the values of all fields of a hash.",
-        handler: |call| list(call, |reply, field| reply.bulk(field.value)),
+        handler: |call| list(call, put_array, |reply, field| reply.bulk(field.value)),
         ..ROW
     },
 ];
@@ -79,22 +80,36 @@ fn live_fields(hash: Option<&Hash>, now: TimeMs) -> impl Iterator<Item = Field<'
     hash.into_iter().flat_map(Hash::iter).filter(move |field| !has_ended(field.expires, now))
 }
 
-fn get_all(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let now = call.horizon();
-    let hash = call.tx.hash(call.args.at(1))?;
-    call.reply.map(live_count(hash, now));
-    for field in live_fields(hash, now) {
-        call.reply.bulk(field.name);
-        call.reply.bulk(field.value);
-    }
-    Ok(Flow::Done)
+fn put_array(reply: &mut Reply<'_>, count: usize) {
+    reply.array(count);
 }
 
-fn list(call: &mut Call<'_>, each: fn(&mut Reply<'_>, &Field<'_>)) -> Result<Flow, Error> {
-    let now = call.horizon();
-    let hash = call.tx.hash(call.args.at(1))?;
-    call.reply.array(live_count(hash, now));
-    live_fields(hash, now).for_each(|field| each(&mut call.reply, &field));
+fn put_map(reply: &mut Reply<'_>, count: usize) {
+    reply.map(count);
+}
+
+fn put_pair(reply: &mut Reply<'_>, field: &Field<'_>) {
+    reply.bulk(field.name);
+    reply.bulk(field.value);
+}
+
+/// Shows every field that has not ended as `put` does, behind a `header` for so many.
+fn list(call: &mut Call<'_>, header: fn(&mut Reply<'_>, usize), put: PutField) -> Result<Flow, Error> {
+    let (key, start, may_slice, now) = (call.args.at(1), call.reply.mark(), call.may_slice(), call.horizon());
+    let Some(hash) = call.tx.hash(key)? else {
+        header(&mut call.reply, 0);
+        return Ok(Flow::Done);
+    };
+    let count = live_count(Some(hash), now);
+    header(&mut call.reply, count);
+    if may_slice && slices::is_large(hash.bytes()) {
+        return Ok(call.begin_slices(key, start, count, Walk::Hash { cursor: 0, put }));
+    }
+    hash.scan(0, usize::MAX, |field| {
+        if !has_ended(field.expires, now) {
+            put(&mut call.reply, &field);
+        }
+    });
     Ok(Flow::Done)
 }
 

@@ -72,6 +72,7 @@ pub mod server;
 pub mod sets;
 pub mod sets_algebra;
 pub mod sets_random;
+pub mod slices;
 pub mod sort;
 pub mod sorted_sets;
 mod sorted_sets_blocking;

@@ -9,6 +9,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::hashes::notify_if_gone;
 use crate::lists_search::{Search, matches};
+use crate::slices::{self, Walk};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use crate::touches::{KeyUse, Touches};
 use base::number::parse_i64;
@@ -234,14 +235,18 @@ fn at(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 fn range(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let (start, stop) = (call.integer(2)?, call.integer(3)?);
-    let Some(list) = call.tx.list(call.args.at(1))? else {
+    let (from, to) = (call.integer(2)?, call.integer(3)?);
+    let (key, start, may_slice) = (call.args.at(1), call.reply.mark(), call.may_slice());
+    let Some(list) = call.tx.list(key)? else {
         call.reply.array(0);
         return Ok(Flow::Done);
     };
-    let (before, behind) = outside(start, stop, list.len());
+    let (before, behind) = outside(from, to, list.len());
     let count = list.len() - before - behind;
     call.reply.array(count);
+    if may_slice && slices::is_large_part(list.bytes(), count, list.len()) {
+        return Ok(call.begin_slices(key, start, count, Walk::List { next: before }));
+    }
     put_range(&mut call.reply, list, End::Front, before..before + count);
     Ok(Flow::Done)
 }

@@ -121,6 +121,9 @@ pub struct Session {
     pub(crate) walk: Option<Box<Walk>>,
     /// The command that waits, while it is run anew in its turn.
     pub waiter: Option<Arc<Waiter>>,
+    /// Who runs its commands goes on with replies that come in slices ([`Flow::Begun`](crate::Flow::Begun)); to others they
+    /// come whole.
+    pub takes_slices: bool,
 }
 
 impl Session {
@@ -152,6 +155,7 @@ impl Session {
             transaction: None,
             walk: None,
             waiter: None,
+            takes_slices: false,
         }
     }
 
@@ -160,6 +164,7 @@ impl Session {
         *self = Session {
             written: self.written,
             revealed: self.revealed,
+            takes_slices: self.takes_slices,
             lib_name: std::mem::take(&mut self.lib_name),
             lib_version: std::mem::take(&mut self.lib_version),
             ..Session::new(self.id, users)

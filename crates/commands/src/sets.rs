@@ -8,6 +8,7 @@ use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::hashes::notify_if_gone;
 use crate::scan::{ScanOptions, Walked, cursor, reply_scanned};
+use crate::slices::{self, Walk};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
 use crate::touches::{KeyUse, Touches};
 use keyspace::Event;
@@ -167,11 +168,17 @@ fn are_members(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 fn members(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let set = call.tx.set(call.args.at(1))?;
-    call.reply.set(set.map_or(0, Set::len));
-    for member in set.into_iter().flat_map(Set::iter) {
-        call.reply.bulk(&member);
+    let (key, start, may_slice) = (call.args.at(1), call.reply.mark(), call.may_slice());
+    let Some(set) = call.tx.set(key)? else {
+        call.reply.set(0);
+        return Ok(Flow::Done);
+    };
+    let count = set.len();
+    call.reply.set(count);
+    if may_slice && slices::is_large(set.bytes()) {
+        return Ok(call.begin_slices(key, start, count, Walk::Set { cursor: 0 }));
     }
+    set.scan(0, count, |member| call.reply.bulk(&member));
     Ok(Flow::Done)
 }
 

@@ -7,6 +7,7 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::hashes::notify_if_gone;
+use crate::slices::{self, Walk};
 use crate::sorted_sets::READ;
 use crate::sorted_sets_bounds::{Bounds, By, Limit};
 use crate::spec::{Arity, Flags, Keys, Spec};
@@ -194,12 +195,18 @@ impl<'a> Wanted<'a> {
 
 fn range(call: &mut Call<'_>, by: Option<By>, direction: Option<Direction>) -> Result<Flow, Error> {
     let Wanted { bounds, direction, limit, with_scores } = Wanted::parse(call, 2, by, direction, false)?;
-    let Some(set) = call.tx.sorted_set(call.args.at(1))? else {
+    let (key, start, may_slice) = (call.args.at(1), call.reply.mark(), call.may_slice());
+    let Some(set) = call.tx.sorted_set(key)? else {
         call.reply.array(0);
         return Ok(Flow::Done);
     };
     let ranks = limit.of(bounds.ranks(set, direction), direction);
-    reply_members(&mut call.reply, ranks.len(), set.walk(ranks, direction), with_scores);
+    let count = ranks.len();
+    put_header(&mut call.reply, count, with_scores);
+    if may_slice && slices::is_large_part(set.bytes(), count, set.len()) {
+        return Ok(call.begin_slices(key, start, count, Walk::SortedSet { ranks, direction, with_scores }));
+    }
+    set.walk(ranks, direction).for_each(|scored| put_scored(&mut call.reply, scored, with_scores));
     Ok(Flow::Done)
 }
 
@@ -210,16 +217,23 @@ pub(crate) fn reply_members<'s>(
     members: impl Iterator<Item = Scored<'s>>,
     with_scores: bool,
 ) {
-    let in_pairs = with_scores && reply.protocol() == Protocol::Resp3;
-    reply.array(if with_scores && !in_pairs { 2 * count } else { count });
-    for Scored { member, score } in members {
-        if in_pairs {
-            reply.array(2);
-        }
-        reply.bulk(member);
-        if with_scores {
-            reply.double(score);
-        }
+    put_header(reply, count, with_scores);
+    members.for_each(|scored| put_scored(reply, scored, with_scores));
+}
+
+fn put_header(reply: &mut Reply<'_>, count: usize, with_scores: bool) {
+    let is_flat_pair = with_scores && reply.protocol() == Protocol::Resp2;
+    reply.array(if is_flat_pair { 2 * count } else { count });
+}
+
+/// Writes one of those members.
+pub(crate) fn put_scored(reply: &mut Reply<'_>, Scored { member, score }: Scored<'_>, with_scores: bool) {
+    if with_scores && reply.protocol() == Protocol::Resp3 {
+        reply.array(2);
+    }
+    reply.bulk(member);
+    if with_scores {
+        reply.double(score);
     }
 }
 

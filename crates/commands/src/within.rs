@@ -93,6 +93,7 @@ impl<'c> Call<'c> {
                 self.reply.null_array();
                 (Flow::Done, false)
             }
+            Ok(Flow::Begun(_)) => unreachable!("a reply within another one is whole"),
             Err(error) => {
                 self.reply.rewind(start);
                 self.reply.error(error.reply());

@@ -502,6 +502,22 @@ mod tests {
     }
 
     #[test]
+    fn a_full_scan_sees_each_entry_once_whatever_came_and_went_before() {
+        let mut table = filled(30_000);
+        for (first, step, kept) in [(1, 3, 20_000), (2, 3, 10_000), (3, 30, 9_000), (6, 3, 0)] {
+            for slot in (first..=30_000).step_by(step) {
+                if let Some(place) = table.find(hash_of(slot), |other| other == slot) {
+                    table.remove(place, hash_of);
+                }
+            }
+            let mut seen = scan_all(&table);
+            seen.sort_unstable();
+            assert_eq!(seen.len(), kept);
+            assert!(seen.is_sorted_by(|a, b| a < b));
+        }
+    }
+
+    #[test]
     fn a_scan_sees_what_stays_however_the_table_grows_and_shrinks_meanwhile() {
         for (first, then) in [(1_000u64, 30_000u64), (30_000, 1_000)] {
             let mut table = filled(first);

@@ -26,9 +26,11 @@ use crate::serve::Server;
 use crate::statistics::{Counter, Finished, Timer};
 use commands::host::Unblock;
 use commands::run::{self, Engine, Moment, Ran, Resolved, Scratch};
+use commands::slices::{Begun, Slice};
 use commands::waiting::{Outcome, Waiter};
 use commands::within::{Inner, Observer, Origin};
 use commands::{Await, Flags, Flow, Keys, Scope, Session, table};
+use keyspace::Lookups;
 use keyspace::prefetch::Ahead;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -154,7 +156,8 @@ impl<S: Stream> Connection<S> {
 
 impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
     fn accepted(server: Arc<Server>, client: Arc<Client>, stream: S) -> Self {
-        let session = Session::new(client.id(), server.host().users());
+        let mut session = Session::new(client.id(), server.host().users());
+        session.takes_slices = true;
         let timer = server.statistics.timer();
         let mut scratch = Scratch::default();
         scratch.apart.want(!KEEPS_REPLIES);
@@ -378,6 +381,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                 start = if KEEPS_REPLIES { start } else { 0 };
                 end
             }
+            Flow::Begun(_) => unreachable!("who runs a command brings its reply to an end"),
         };
         if !self.session.end_reply() && !is_push {
             self.out.truncate(start);
@@ -469,7 +473,12 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         loop {
             self.client.begin_command(resolved.number());
             let start = self.out.len();
-            let ran = self.run_now(resolved, args, moment);
+            let ran = match self.run_now(resolved, args, moment) {
+                Ran::Done { flow: Flow::Begun(begun), .. } => {
+                    Box::pin(self.go_on(begun, resolved, args, moment)).await?
+                }
+                ran => ran,
+            };
             let server = &self.server;
             if self.session.transaction.is_some() || self.client.has_transaction() {
                 self.client.set_transaction(self.session.transaction.as_deref());
@@ -517,6 +526,39 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         }
     }
 
+    /// Goes on with a reply slice by slice, and lets others have their turn before each. That time is not counted as the
+    /// command's. Where the key changes meanwhile, the command is run anew, and its reply written at once.
+    #[cold]
+    async fn go_on(
+        &mut self,
+        mut begun: Box<Begun>,
+        resolved: Resolved,
+        args: Args<'_>,
+        moment: &mut Moment,
+    ) -> Result<Ran, End> {
+        loop {
+            let stopped = self.server.statistics.timer();
+            tokio::task::yield_now().await;
+            if self.client.was_killed() {
+                return Err(End::Killed);
+            }
+            *moment = self.server.node.moment();
+            self.timer = self.timer.without(stopped, self.server.statistics.timer());
+            match self.with_engine(|engine, _, out, scratch| begun.go_on(engine, moment, out, scratch)) {
+                Slice::More => self.check_output_limit()?,
+                Slice::Last { revealed } => {
+                    return Ok(Ran::Done { flow: Flow::Done, revealed, wrote: false, refused: false });
+                }
+                Slice::Changed => break,
+            }
+        }
+        self.scratch.lookups = Lookups::default();
+        self.session.takes_slices = false;
+        let ran = self.run_now(resolved, args, moment);
+        self.session.takes_slices = true;
+        Ok(ran)
+    }
+
     /// Serves those who wait for keys that the last command made ready.
     #[cold]
     async fn serve_waiters(&mut self, moment: &Moment) {
@@ -525,11 +567,18 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
 
     #[inline]
     fn run_now(&mut self, resolved: Resolved, args: Args<'_>, moment: &Moment) -> Ran {
+        self.with_engine(|engine, session, out, scratch| {
+            run::run(engine, resolved, session, args, moment, out, scratch)
+        })
+    }
+
+    #[inline]
+    fn with_engine<R>(&mut self, work: impl FnOnce(Engine<'_>, &mut Session, &mut Vec<u8>, &mut Scratch) -> R) -> R {
         let server = &*self.server;
         let observer = Watching { server, client: &self.client, timer: Cell::new(self.timer) };
         let (keyspace, journal) = (&server.node.keyspace, &server.node.journal);
         let engine = Engine { keyspace, journal, host: server.host(), observer: &observer };
-        run::run(engine, resolved, &mut self.session, args, moment, &mut self.out, &mut self.scratch)
+        work(engine, &mut self.session, &mut self.out, &mut self.scratch)
     }
 
     /// Shows a command to the monitors, before it runs: one that blocks is news when it begins to. Not what somebody who

@@ -225,6 +225,12 @@ impl Timer {
         later.started_ns.saturating_sub(self.started_ns)
     }
 
+    /// As if the time between two others had not passed.
+    #[must_use]
+    pub fn without(self, from: Timer, to: Timer) -> Timer {
+        Timer { started_ns: self.started_ns + from.until(to) }
+    }
+
     /// The time it runs from, by [`clients::monotonic_ns`].
     pub fn read_ns(self) -> Option<u64> {
         Some(self.started_ns).filter(|ns| 0 < *ns)

@@ -183,6 +183,18 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// Keeps what was written since `mark` apart, but for its last byte, which keeps the place of the next reply behind
+    /// it; nothing where nobody wants that. The mark stays valid: [`Reply::rewind`] to it takes back what is apart, too.
+    ///
+    /// # Cost
+    /// A copy. The buffer keeps its room.
+    pub fn put_aside(&mut self, mark: Mark) {
+        let Some(apart) = self.apart.as_mut().filter(|apart| apart.is_wanted) else { return };
+        let Some(end) = self.out.len().checked_sub(1).filter(|end| mark.0 < *end) else { return };
+        apart.push(mark.0, &SharedBytes::from(self.out[mark.0..end].to_vec()));
+        self.out.drain(mark.0..end);
+    }
+
     /// An integer as a bulk string, as values that hold integers are read back.
     #[inline]
     pub fn bulk_integer(&mut self, value: i64) {
@@ -495,6 +507,30 @@ mod tests {
         assert_eq!((&out[..], apart.bytes()), (&b"*2\r\n$5\r\n\r\n+OK\r\n"[..], 5));
         assert_eq!(apart.take(), [(8, bytes)]);
         assert_eq!((apart.bytes(), apart.take().len()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_put_aside_goes_out_before_the_rest_and_is_taken_back_with_it() {
+        let (mut out, mut apart) = (Vec::new(), Apart::default());
+        apart.want(true);
+        let mut reply = Reply::with_apart(&mut out, Protocol::Resp2, &mut apart);
+        reply.ok();
+        let mark = reply.mark();
+        reply.put_aside(mark);
+        reply.array(3);
+        for number in 0..3 {
+            reply.integer(number);
+            reply.put_aside(mark);
+        }
+        let next = reply.mark();
+        reply.null();
+        reply.rewind(next);
+        assert_eq!((&out[..], apart.bytes()), (&b"+OK\r\n\n"[..], 15));
+        let whole: Vec<u8> = apart.parts.iter().flat_map(|(_, bytes)| bytes.to_vec()).collect();
+        assert_eq!(whole, b"*3\r\n:0\r\n:1\r\n:2\r");
+        assert!(apart.parts.iter().all(|(at, _)| *at == 5));
+        Reply::with_apart(&mut out, Protocol::Resp2, &mut apart).rewind(mark);
+        assert_eq!((&out[..], apart.bytes(), apart.parts.len()), (&b"+OK\r\n"[..], 0, 0));
     }
 
     #[test]

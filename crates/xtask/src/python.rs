@@ -17,6 +17,7 @@ pub const CI_RUNS: &[(&str, &[&str])] = &[
     ("stumbles.py", &[]),
     ("http_doors.py", &[]),
     ("large_values.py", &[]),
+    ("slices.py", &[]),
     ("http_slow.py", &[]),
     ("hostile.py", &[]),
     ("tls.py", &[]),

@@ -13,6 +13,7 @@ pub use host::{Log, TestHost};
 use base::DbId;
 use commands::acl::Users;
 use commands::run::{Engine, Moment, Ran, Resolved, Scratch, resolve, run};
+use commands::slices::{Begun, Slice};
 use commands::{Flow, Host, Session, waiting};
 use env::Clock;
 use journal::{Journal, Options, Position, Record, SEGMENT_BYTES_MIN, SyncMode};
@@ -45,6 +46,10 @@ pub struct Node {
     pub told: Arc<Log>,
     /// What becomes of values that a command asks for.
     pub fetching: Fetching,
+    /// What happens before each slice of a reply.
+    pub between_slices: Option<Meanwhile>,
+    /// How replies went that were written in slices.
+    pub sliced: Sliced,
     scratch: Scratch,
     /// Large arguments are lent to the keys they are put at, and large strings kept apart from replies.
     shares: bool,
@@ -59,6 +64,20 @@ pub enum Fetching {
     One,
     /// The command is given up with an empty reply, as when the client goes.
     Never,
+}
+
+/// What others do.
+pub type Meanwhile = Box<dyn FnMut(&mut Node)>;
+
+/// How replies went that were written in slices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sliced {
+    /// All their slices.
+    pub slices: usize,
+    /// Those that were whole with their last slice.
+    pub finished: usize,
+    /// Those that were taken back.
+    pub changed: usize,
 }
 
 /// What a command came to.
@@ -104,6 +123,8 @@ impl Node {
             host,
             told,
             fetching: Fetching::Every,
+            between_slices: None,
+            sliced: Sliced::default(),
             scratch: Scratch::default(),
             shares: false,
         }
@@ -117,7 +138,9 @@ impl Node {
 
     /// A connection that has just been accepted.
     pub fn connect(id: u64) -> Session {
-        Session::new(id, &Users::new(b""))
+        let mut session = Session::new(id, &Users::new(b""));
+        session.takes_slices = true;
+        session
     }
 
     fn moment(&self) -> Moment {
@@ -170,15 +193,23 @@ impl Node {
     }
 
     fn run_resolved(&mut self, session: &mut Session, resolved: Resolved, args: Args<'_>) -> Answer {
+        let takes_slices = session.takes_slices;
         for _ in 0..FETCH_ROUNDS_MAX {
             let moment = self.moment();
             let mut reply = Vec::new();
             let engine = Engine { keyspace: &self.keyspace, journal: &self.journal, host: &self.host, observer: &() };
             match run(engine, resolved, session, args, &moment, &mut reply, &mut self.scratch) {
-                Ran::Done { flow, .. } => {
-                    for (place, bytes) in self.scratch.apart.take().into_iter().rev() {
-                        reply.splice(place..place, bytes.iter().copied());
+                Ran::Done { flow: Flow::Begun(mut begun), .. } => {
+                    session.takes_slices = self.go_on(&mut begun, &mut reply);
+                    if session.takes_slices {
+                        return Answer { reply: self.joined(reply), flow: Flow::Done };
                     }
+                    assert!(reply.is_empty(), "a reply that is taken back leaves nothing");
+                    assert_eq!(self.scratch.apart.bytes(), 0, "a reply that is taken back leaves nothing");
+                }
+                Ran::Done { flow, .. } => {
+                    session.takes_slices = takes_slices;
+                    let reply = self.joined(reply);
                     self.serve_waiters(&moment);
                     return Answer { reply, flow };
                 }
@@ -203,6 +234,41 @@ impl Node {
             }
         }
         panic!("{args:?} asks for spilled values for ever");
+    }
+
+    /// The reply, with what was kept apart in its places.
+    fn joined(&mut self, mut reply: Vec<u8>) -> Vec<u8> {
+        for (place, bytes) in self.scratch.apart.take().into_iter().rev() {
+            reply.splice(place..place, bytes.iter().copied());
+        }
+        reply
+    }
+
+    /// Writes the slices of a reply. Returns false when it was taken back.
+    fn go_on(&mut self, begun: &mut Begun, reply: &mut Vec<u8>) -> bool {
+        loop {
+            if let Some(mut between) = self.between_slices.take() {
+                let own = std::mem::take(&mut self.scratch);
+                between(self);
+                self.scratch = own;
+                self.between_slices = Some(between);
+            }
+            let moment = self.moment();
+            let engine = Engine { keyspace: &self.keyspace, journal: &self.journal, host: &self.host, observer: &() };
+            let slice = begun.go_on(engine, &moment, reply, &mut self.scratch);
+            self.sliced.slices += 1;
+            match slice {
+                Slice::More => {}
+                Slice::Last { .. } => {
+                    self.sliced.finished += 1;
+                    return true;
+                }
+                Slice::Changed => {
+                    self.sliced.changed += 1;
+                    return false;
+                }
+            }
+        }
     }
 
     /// Serves who waits for what a command made ready, as the connection does.

@@ -13,6 +13,7 @@ pub fn answer(answer: &Answer, sorted: bool) -> String {
             assert!(answer.reply.is_empty(), "what waits has not answered");
             return format!("(awaits {what:?})\n");
         }
+        Flow::Begun(_) => unreachable!("replies are brought to an end"),
         Flow::Done | Flow::Close if answer.reply.is_empty() => out.push_str("(no reply)\n"),
         Flow::Done | Flow::Close => value(&decoded(&answer.reply, sorted), "", &mut out),
         Flow::Subscribed | Flow::Unsubscribed => pushes(&answer.reply, &mut out),

@@ -14,6 +14,7 @@
 //! Invariants: nothing is sent before [`Connection::settle`]; nobody has an open transaction between two requests.
 
 use super::input::poll_read_into;
+use super::output::TURN_BYTES_MAX;
 use super::{Connection, End, IDLE_BUFFER_BYTES_MAX, Stream};
 use crate::clients::{self, Client};
 use crate::serve::Server;
@@ -378,6 +379,7 @@ impl Pace {
 
 async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pace: Pace) -> Result<(), End> {
     let (mut sent, mut is_flushed) = (0, false);
+    let mut turn_end = TURN_BYTES_MAX;
     let mut begun = None;
     while sent < bytes.len() || !is_flushed {
         let writing = poll_fn(|ctx| {
@@ -388,7 +390,8 @@ async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pa
                 // TLS may hold back what it took; a socket does not.
                 return Pin::new(&mut *stream).poll_flush(ctx).map_ok(|()| 0).map_err(End::from);
             }
-            Pin::new(&mut *stream).poll_write(ctx, &bytes[sent..]).map_err(End::from)
+            let turn = &bytes[sent..bytes.len().min(turn_end)];
+            Pin::new(&mut *stream).poll_write(ctx, turn).map_err(End::from)
         });
         let count = match begun {
             // Nearly always the socket takes all there is: only then no clock is read.
@@ -415,6 +418,10 @@ async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pa
         }
         sent += count;
         client.count_out(count);
+        if turn_end <= sent {
+            turn_end = sent + TURN_BYTES_MAX;
+            tokio::task::yield_now().await;
+        }
     }
     Ok(())
 }

@@ -6,6 +6,11 @@ use std::io::Write;
 use std::ops::Range;
 use wire::value::{Decoded, Value};
 
+/// Bytes of a reply from which on it becomes JSON in turns.
+const LARGE_BYTES_MIN: usize = 128 << 10;
+/// Elements of it that are written before others have their turn.
+const TURN_COUNT_MAX: u64 = 512;
+
 /// The text of a reply that is an error, without its marker.
 pub fn error_of(reply: &[u8]) -> Option<&[u8]> {
     reply.strip_prefix(b"-").map(<[u8]>::trim_ascii_end)
@@ -45,6 +50,54 @@ pub enum Bytes {
     Marked,
     /// All in base64, but for statuses such as OK.
     Base64,
+}
+
+/// As [`put_json`] of a reply. While a large array, set or map is written others have their turn.
+pub async fn put_reply_json(out: &mut Vec<u8>, reply: &[u8], bytes: Bytes) {
+    let start = out.len();
+    if reply.len() < LARGE_BYTES_MIN || put_in_turns(out, reply, bytes).await.is_none() {
+        out.truncate(start);
+        put_json(out, &value_of(reply), bytes);
+    }
+}
+
+/// `None` when the reply is no collection, or a map that cannot be an object.
+async fn put_in_turns(out: &mut Vec<u8>, reply: &[u8], bytes: Bytes) -> Option<()> {
+    let line = memchr::memchr(b'\r', reply)?;
+    let count = base::number::parse_u64(&reply[1..line])?;
+    let is_map = match reply[0] {
+        b'*' | b'~' => false,
+        b'%' => true,
+        _ => return None,
+    };
+    let mut rest = &reply[line + 2..];
+    out.push(if is_map { b'{' } else { b'[' });
+    for index in 0..count {
+        if index > 0 {
+            out.push(b',');
+        }
+        if is_map {
+            put_string(out, std::str::from_utf8(take_value(&mut rest).as_bytes()?).ok()?);
+            out.push(b':');
+        }
+        put_json(out, &take_value(&mut rest), bytes);
+        if index % TURN_COUNT_MAX == TURN_COUNT_MAX - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    out.push(if is_map { b'}' } else { b']' });
+    Some(())
+}
+
+/// Takes the value that `rest` begins with.
+fn take_value(rest: &mut &[u8]) -> Value {
+    match Value::decode(rest) {
+        Ok(Decoded::Value { value, bytes }) => {
+            *rest = &rest[bytes..];
+            value
+        }
+        other => panic!("a reply holds what its header says, not {other:?}"),
+    }
 }
 
 /// Writes a value as JSON. Errors within it are `{"error": …}`; numbers that JSON does not have are strings.
@@ -151,6 +204,32 @@ mod tests {
         }
         assert_eq!(json(b"$2\r\nhi\r\n", Bytes::Base64), r#""aGk=""#);
         assert_eq!(json(b"+OK\r\n", Bytes::Base64), r#""OK""#);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_in_turns_is_the_same_json() {
+        let values = ["$1\r\na\r\n", ":7\r\n", "*2\r\n:1\r\n%1\r\n+b\r\n_\r\n", "$1\r\n\"\r\n"];
+        for count in [0, 1, 2, 511, 512, 513, 2_000] {
+            let elements = |of: usize| (0..of).map(|at| values[at % values.len()]).collect::<String>();
+            let pair = |at: usize| format!("+name {at}\r\n{}", values[at % values.len()]);
+            let pairs: Vec<String> = (0..count).map(pair).collect();
+            for reply in [
+                format!("*{count}\r\n{}", elements(count)),
+                format!("~{count}\r\n{}", elements(count)),
+                format!("%{count}\r\n{}", pairs.concat()),
+            ] {
+                let mut out = b"before".to_vec();
+                put_in_turns(&mut out, reply.as_bytes(), Bytes::Marked).await.expect("a collection");
+                assert_eq!(out, [b"before", json(reply.as_bytes(), Bytes::Marked).as_bytes()].concat());
+            }
+        }
+        let mut unnamed = format!("%20000\r\n{}", "+name\r\n+value\r\n".repeat(19_999)).into_bytes();
+        unnamed.extend_from_slice(b"$1\r\n\xff\r\n:1\r\n");
+        for reply in [unnamed, format!("${0}\r\n{1}\r\n", 200_000, "x".repeat(200_000)).into_bytes()] {
+            let mut out = Vec::new();
+            put_reply_json(&mut out, &reply, Bytes::Marked).await;
+            assert_eq!(out, json(&reply, Bytes::Marked).as_bytes());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::body::{NO_WORD, milliseconds, word};
 use super::is_refused;
-use super::reply::{Bytes, bulk_of, put_json, value_of};
+use super::reply::{Bytes, bulk_of, put_json, put_reply_json, value_of};
 use super::routes::{Found, Shape, Word};
 use crate::connection::{End, Stream};
 use crate::http::doors::Visit;
@@ -28,7 +28,7 @@ pub async fn run<S: Stream>(found: Found, visit: &mut Visit<'_, S>, words: &[Wor
         return Ok(());
     }
     let reply = visit.caller.call(visit.arguments.args()).await?;
-    answer(visit, reply, shape);
+    answer(visit, reply, shape).await;
     Ok(())
 }
 
@@ -117,7 +117,7 @@ pub fn wants_json<S>(visit: &Visit<'_, S>) -> bool {
     visit.request.header("accept").is_some_and(|accept| accept.starts_with(b"application/json"))
 }
 
-fn answer<S: Stream>(visit: &mut Visit<'_, S>, reply: Range<usize>, shape: Shape) {
+async fn answer<S: Stream>(visit: &mut Visit<'_, S>, reply: Range<usize>, shape: Shape) {
     let replies = visit.caller.replies();
     let bytes = if shape == Shape::Bytes { bulk_of(replies, reply.clone()) } else { None };
     match (shape, bytes) {
@@ -128,10 +128,13 @@ fn answer<S: Stream>(visit: &mut Visit<'_, S>, reply: Range<usize>, shape: Shape
         (Shape::Done, _) => _ = visit.answer.status(204),
         (Shape::Found, _) if visit.caller.replies()[reply.clone()] == *b":1\r\n" => _ = visit.answer.status(204),
         (Shape::Found, _) => _ = refuse(visit.answer, 404, "there is no such thing"),
-        (Shape::Bytes | Shape::Json, _) => {
-            let value = value_of(&visit.caller.replies()[reply]);
-            answer_json(visit, &value);
-        }
+        (Shape::Bytes | Shape::Json, _) => match &visit.caller.replies()[reply] {
+            b"_\r\n" => _ = refuse(visit.answer, 404, "there is no such thing"),
+            reply => {
+                let body = visit.answer.header("content-type", "application/json").body();
+                put_reply_json(body, reply, Bytes::Marked).await;
+            }
+        },
     }
 }
 
@@ -177,7 +180,7 @@ pub async fn list_pop<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Resu
     };
     let reply = visit.caller.call(visit.arguments.args()).await?;
     if !waits {
-        answer(visit, reply, Shape::Bytes);
+        answer(visit, reply, Shape::Bytes).await;
         return Ok(());
     }
     if is_refused(visit, reply.clone()) {
