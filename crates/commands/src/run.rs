@@ -123,6 +123,15 @@ impl std::fmt::Debug for Resolved {
 }
 
 impl Resolved {
+    /// The row of a command that is there, for who runs it with as many arguments as it takes.
+    ///
+    /// # Panics
+    /// When there is no such command.
+    pub fn of(name: &str) -> Resolved {
+        let row = table::find(name.as_bytes()).expect("who knows a command by its name knows that it is there");
+        Resolved { row, spec: row.spec }
+    }
+
     /// The number of the row that runs, for statistics.
     #[inline]
     pub fn number(&self) -> u16 {
@@ -222,29 +231,29 @@ pub fn run<'e>(
     };
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
     let Scratch { effects, garbage, lookups, ready, apart, source } = scratch;
-    let Some(mut tx) = Tx::begin_or_give_up(engine.keyspace, engine.journal, &ids, begin, effects) else {
+    let Some(tx) = Tx::begin_or_give_up(engine.keyspace, engine.journal, &ids, begin, effects) else {
         Reply::new(out, protocol).error(busy(engine).reply());
         return Ran::refused();
     };
-    if session.imports && tx.keeps_ended() {
-        tx.see_ended();
-    }
-    tx.set_origin(session.id);
-    tx.hear_misses(spec.flags.has(Flags::READONLY));
-    if let Some(waiter) = session.waiter.as_ref().filter(|waiter| !waiter.is_met(&tx)) {
-        let flow = Flow::Await(Await::Keys(Arc::clone(waiter)));
-        return Ran::Done { flow, revealed: tx.commit(garbage).revealed, wrote: false, refused: false };
-    }
-    if is_large && let Some(source) = source {
-        tx.lend(source);
-    }
     let reply = Reply::with_apart(out, protocol, apart);
     let start = reply.mark();
     let Engine { host, observer, .. } = engine;
+    // The transaction is made here and stays here: it is the largest thing of all.
     let mut call =
         Call { args, reply, tx, session, host, observer, may_wait: true, refuse_growth: moment.refuse_growth };
+    if call.session.imports && call.tx.keeps_ended() {
+        call.tx.see_ended();
+    }
+    call.tx.set_origin(call.session.id);
+    call.tx.hear_misses(spec.flags.has(Flags::READONLY));
+    if let Some(waiter) = call.session.waiter.as_ref().filter(|waiter| !waiter.is_met(&call.tx)) {
+        let flow = Flow::Await(Await::Keys(Arc::clone(waiter)));
+        return Ran::Done { flow, revealed: call.tx.commit(garbage).revealed, wrote: false, refused: false };
+    }
+    if is_large && let Some(source) = source {
+        call.tx.lend(source);
+    }
     let outcome = (spec.handler)(&mut call);
-    // The transaction stays where it is: it is the largest thing here.
     if call.session.caching.is_some() {
         remember(engine.host, call.session, spec, &call.args);
         if resolved.row.spec.name != "client" {

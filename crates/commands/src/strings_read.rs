@@ -61,14 +61,12 @@ pub(crate) fn getver(call: &mut Call<'_>) -> Result<Flow, Error> {
         return Err(Error::Syntax);
     }
     let key = call.args.at(1);
-    let Some(found) = call.tx.find(key) else {
+    let Some((string, version)) = call.tx.string_and_version(key)? else {
         call.reply.null_array();
         return Ok(Flow::Done);
     };
-    let version = call.tx.entry(found).version();
-    let string = call.tx.string_to_show(key)?;
     call.reply.array(if tells_type { 3 } else { 2 });
-    put(&mut call.reply, string);
+    put(&mut call.reply, Some(string));
     call.reply.integer(version.0 as i64);
     if tells_type {
         match call.tx.media_type(key)? {

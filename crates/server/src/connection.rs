@@ -35,7 +35,7 @@ use keyspace::prefetch::Ahead;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -229,7 +229,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             for command in &received.commands[..received.count] {
                 let args = command.ranges.args(&input[command.start..command.start + command.bytes]);
                 self.done = command.start + command.bytes;
-                if let Some(end) = self.command(args, &command.resolved, &mut moment).await? {
+                if let Some(end) = pin!(self.command(args, &command.resolved, &mut moment)).await? {
                     return Ok(Pass::Close(end));
                 }
                 if REPLIES_BYTES_MAX <= self.out.len() + self.scratch.apart.bytes() {
@@ -339,7 +339,8 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         let mut start = self.out.len();
         let flow = match resolved {
             Ok(resolved) => match self.turned_away(resolved) {
-                None => self.run(*resolved, args, moment).await?,
+                // Pinned where it is made: `await` alone would move it twice.
+                None => pin!(self.run(*resolved, args, moment)).await?,
                 Some(error) => {
                     let error = self.session.turn_away(resolved.spec, error);
                     self.refuse(&args, error.reply())
@@ -617,7 +618,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
     /// sent without asking goes out meanwhile. What
     /// the client sends meanwhile is kept, up to a bound; beyond it, going away is noticed later.
     async fn unless_killed<T>(&mut self, what: impl Future<Output = T>) -> Result<T, End> {
-        let mut what = std::pin::pin!(what);
+        let mut what = pin!(what);
         loop {
             if let Some(done) = self.unless_killed_or_told(what.as_mut()).await? {
                 return Ok(done);

@@ -369,6 +369,13 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |size, digit| Some(size << 4 | u64::from((*digit as char).to_digit(16)?)))
 }
 
+/// Whether any byte is such a one. Without a way out before the end, so that many bytes are compared at once: for texts of
+/// a few dozen bytes in which there mostly is none.
+#[inline(always)]
+fn has_any(text: &[u8], is_one: impl Fn(u8) -> bool) -> bool {
+    text.iter().fold(false, |any, byte| any | is_one(*byte))
+}
+
 /// Decodes `%XX` of a path's segment; `+` stands for itself there. `None` when two hexadecimal digits do not follow a `%`.
 ///
 /// # Cost
@@ -383,8 +390,7 @@ pub fn query_decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 fn decode(text: &[u8], out: &mut Vec<u8>, plus_is_space: bool) -> Option<()> {
-    let is_coded = |byte: u8| byte == b'%' || (plus_is_space && byte == b'+');
-    if !text.iter().fold(false, |any, byte| any | is_coded(*byte)) {
+    if !has_any(text, |byte| byte == b'%' || (plus_is_space && byte == b'+')) {
         out.extend_from_slice(text);
         return Some(());
     }
@@ -416,7 +422,7 @@ pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Path and query of a target, which may name the host as well (RFC 9112 §3.2.2) and say a fragment that it should not.
 pub fn split_target(target: &str) -> (&str, &str) {
-    if target.starts_with('/') && memchr::memchr2(b'?', b'#', target.as_bytes()).is_none() {
+    if target.starts_with('/') && !has_any(target.as_bytes(), |byte| byte == b'?' || byte == b'#') {
         return (target, "");
     }
     let behind = |scheme: &str| {
@@ -462,7 +468,10 @@ pub fn fit_path(pattern: &str, path: &str) -> Option<Captures> {
             return None;
         }
         at += open;
-        let end = path[at..].iter().position(|byte| *byte == b'/').map_or(path.len(), |slash| at + slash);
+        let end = match &path[at..] {
+            last if !has_any(last, |byte| byte == b'/') => path.len(),
+            rest => at + rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len()),
+        };
         if end == at {
             return None;
         }

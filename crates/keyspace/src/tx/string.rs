@@ -20,7 +20,7 @@ use crate::elements::records_db;
 use crate::entry::{EntryRef, Stored};
 use crate::value::{Kind, SHARED_BYTES_MIN, Value, as_integer};
 use base::number::{NumberText, format_i64};
-use base::{SharedBytes, TimeMs};
+use base::{SharedBytes, TimeMs, Version};
 use std::sync::Arc;
 
 /// A string value as a command sees it.
@@ -91,6 +91,13 @@ fn str_of(stored: Stored<'_>) -> Str<'_> {
     }
 }
 
+fn shown_of(entry: EntryRef<'_>) -> Shown<'_> {
+    match entry.stored() {
+        Stored::Boxed(Value::Bytes(bytes)) if SHARED_BYTES_MIN <= bytes.len() => Shown::Shared(bytes),
+        stored => Shown::Str(str_of(stored)),
+    }
+}
+
 impl Tx<'_> {
     /// The string at `key`.
     ///
@@ -104,9 +111,15 @@ impl Tx<'_> {
     /// As [`Tx::string`], for who passes it on whole.
     #[inline]
     pub fn string_to_show(&mut self, key: &[u8]) -> Result<Option<Shown<'_>>, Stop> {
-        Ok(self.string_entry(key)?.map(|entry| match entry.stored() {
-            Stored::Boxed(Value::Bytes(bytes)) if SHARED_BYTES_MIN <= bytes.len() => Shown::Shared(bytes),
-            stored => Shown::Str(str_of(stored)),
+        Ok(self.string_entry(key)?.map(shown_of))
+    }
+
+    /// As [`Tx::string_to_show`], with the version that the key was last changed at.
+    #[inline]
+    pub fn string_and_version(&mut self, key: &[u8]) -> Result<Option<(Shown<'_>, Version)>, Stop> {
+        Ok(self.string_entry(key)?.map(|entry| {
+            let version = entry.version();
+            (shown_of(entry), version)
         }))
     }
 

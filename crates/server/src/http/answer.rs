@@ -124,6 +124,13 @@ impl Answer {
         self
     }
 
+    /// Adds headers that need no look: whole lines, as they are sent.
+    #[inline]
+    pub fn lines(&mut self, lines: &'static str) -> &mut Self {
+        self.headers.extend_from_slice(lines.as_bytes());
+        self
+    }
+
     /// Adds the ETag of a version.
     #[inline]
     pub fn etag(&mut self, version: u64) -> &mut Self {

@@ -27,6 +27,7 @@ use crate::connection::caller::{Pace, Received};
 use crate::connection::{Caller, Connection, End, Stream};
 use crate::listener::Door;
 use crate::serve::Server;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -124,7 +125,7 @@ impl<S: Stream> HttpConnection<S> {
     /// Answers every request that is in the buffer.
     async fn pass(&mut self, input: &[u8]) -> Result<Passed, End> {
         let mut start = 0;
-        loop {
+        while start < input.len() {
             let mut space = HeaderSpace::new();
             let (head, headers) = match parse_head(&input[start..], &mut space) {
                 Ok(Some(parsed)) => parsed,
@@ -151,6 +152,7 @@ impl<S: Stream> HttpConnection<S> {
                 return Ok(Passed { bytes: input.len(), closes });
             }
         }
+        Ok(Passed { bytes: start, closes: false })
     }
 
     /// Has a request answered. Returns how many bytes of `behind`, which follow its head, belong to it, and whether its body
@@ -172,7 +174,7 @@ impl<S: Stream> HttpConnection<S> {
                 None => return Ok((0, false)),
             }
         }
-        doors::answer(door, &mut self.visit(request)).await?;
+        pin!(doors::answer(door, &mut self.visit(request))).await?;
         Ok((taken, true))
     }
 

@@ -9,6 +9,7 @@ use super::v1;
 use super::{hustcache, hustdb, json_store, strangers};
 use crate::connection::{Caller, End, Stream};
 use crate::listener;
+use std::pin::pin;
 
 /// A request on its way through a door, and what it is answered with.
 pub struct Visit<'v, S> {
@@ -96,12 +97,13 @@ fn has_v1(port: listener::Door) -> bool {
 #[inline]
 pub async fn answer<S: Stream>(door: Door, visit: &mut Visit<'_, S>) -> Result<(), End> {
     match door {
-        Door::V1(found) => v1::answer(found, visit).await,
-        Door::Hustdb(found) => hustdb::answer(found, visit).await,
+        // Pinned where they are made: `await` alone would move each twice.
+        Door::V1(found) => pin!(v1::answer(found, visit)).await,
+        Door::Hustdb(found) => pin!(hustdb::answer(found, visit)).await,
         Door::Hustcache(endpoint) => {
             hustcache::answer(endpoint, visit);
             Ok(())
         }
-        Door::Json(action) => json_store::answer(action, visit).await,
+        Door::Json(action) => pin!(json_store::answer(action, visit)).await,
     }
 }

@@ -12,8 +12,8 @@ use super::answer::Answer;
 use super::request::Request;
 use base::media_type::essence;
 
-/// What every value is unless it was said.
-pub const BYTES: &str = "application/octet-stream";
+/// What every value is unless it was said: the header, as it is sent.
+const BYTES: &str = "content-type: application/octet-stream\r\n";
 /// What curl says of any body it is given, whatever it is.
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 /// Types that browsers show, play or save without running anything. Of groups, all but what ends in `+xml`: SVG, and whatever
@@ -39,7 +39,7 @@ pub fn said<'r>(request: &Request<'r>) -> Option<&'r [u8]> {
 #[inline]
 pub fn put(answer: &mut Answer, media_type: Option<&[u8]>) {
     match media_type {
-        None => _ = answer.header("content-type", BYTES),
+        None => _ = answer.lines(BYTES),
         Some(media_type) => put_said(answer, media_type),
     }
 }

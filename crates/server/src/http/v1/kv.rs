@@ -4,7 +4,7 @@
 //! `application/octet-stream`.
 
 use super::is_refused;
-use super::reply::{Bytes, bulk_at, put_json};
+use super::reply::{Bytes, bulk_at, number_at, put_json};
 use super::routes::Found;
 use super::run::{Wrong, put_path, time, wants_json};
 use crate::connection::{End, Stream};
@@ -14,7 +14,10 @@ use crate::http::problem::refuse;
 use crate::http::request::Method;
 use base::SharedBytes;
 use base::number::parse_u64;
+use commands::run::Resolved;
 use std::ops::Range;
+use std::pin::pin;
+use std::sync::LazyLock;
 use wire::value::Value;
 
 /// What `If-Match` or `If-None-Match` says.
@@ -45,6 +48,8 @@ fn begin<S: Stream>(found: Found, visit: &mut Visit<'_, S>, name: &[u8]) -> bool
     put_path(found, visit, 0).map_err(|wrong| _ = refuse(visit.answer, 400, &wrong)).is_ok()
 }
 
+static GETVER: LazyLock<Resolved> = LazyLock::new(|| Resolved::of("GETVER"));
+
 /// GET and HEAD.
 pub async fn get<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<(), End> {
     if !begin(found, visit, b"GETVER") {
@@ -52,7 +57,7 @@ pub async fn get<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
     }
     visit.arguments.add(b"MEDIATYPE");
     visit.caller.keep_apart(true);
-    let reply = visit.caller.call(visit.arguments.args()).await?;
+    let reply = pin!(visit.caller.call_resolved(visit.arguments.args(), *GETVER)).await?;
     let apart = visit.caller.take_apart();
     match versioned(visit.caller.replies(), reply.clone(), apart) {
         Some(found) => answer(visit, found),
@@ -99,10 +104,8 @@ fn versioned(replies: &[u8], reply: Range<usize>, apart: Option<SharedBytes>) ->
         let value = bulk_at(replies, first)?;
         (Lies::Here(value.clone()), value.end)
     };
-    let rest = replies[end + 2..reply.end].strip_prefix(b":")?;
-    let line = memchr::memchr(b'\r', rest)?;
-    let version = parse_u64(&rest[..line])?;
-    let media_type = bulk_at(replies, reply.end - rest.len() + line + 2);
+    let (version, next) = number_at(replies, end + 2, b':')?;
+    let media_type = bulk_at(replies, next);
     Some(Versioned { value, version, media_type })
 }
 
@@ -214,7 +217,7 @@ pub async fn put<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
     }
     let given_away = visit.arguments.give_away();
     visit.caller.lend(given_away.as_ref());
-    let reply = visit.caller.call(visit.arguments.args_in(given_away.as_ref())).await?;
+    let reply = pin!(visit.caller.call(visit.arguments.args_in(given_away.as_ref()))).await?;
     visit.caller.lend(None);
     if visit.caller.replies()[reply.clone()] == *b"+OK\r\n" {
         let version = visit.caller.session().written_version.0;
@@ -266,7 +269,7 @@ pub async fn delete<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result
         }
         Some(Tag::Any) | None => {}
     }
-    let reply = visit.caller.call(visit.arguments.args()).await?;
+    let reply = pin!(visit.caller.call(visit.arguments.args())).await?;
     if visit.caller.replies()[reply.clone()] == *b":1\r\n" {
         visit.answer.status(204);
     } else if !is_refused(visit, reply) {

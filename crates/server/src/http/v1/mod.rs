@@ -33,6 +33,7 @@ use super::request::Method;
 use crate::connection::{End, Stream};
 use base::{DB_COUNT, DbId};
 pub use routes::Found;
+use std::pin::pin;
 use routes::{Action, Match, Place};
 use wire::reply::Protocol;
 
@@ -151,9 +152,10 @@ fn select<S: Stream>(visit: &mut Visit<'_, S>) -> bool {
 pub async fn answer<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<(), End> {
     let written = visit.caller.session().written;
     match found.route().action {
-        Action::KvGet => kv::get(found, visit).await,
-        Action::KvPut => kv::put(found, visit).await,
-        Action::KvDelete => kv::delete(found, visit).await,
+        // Pinned where they are made: `await` alone would move each twice.
+        Action::KvGet => pin!(kv::get(found, visit)).await,
+        Action::KvPut => pin!(kv::put(found, visit)).await,
+        Action::KvDelete => pin!(kv::delete(found, visit)).await,
         // The others' futures are larger: in boxes they cost those above nothing.
         Action::Keys => Box::pin(run::keys(visit)).await,
         Action::ListPush => Box::pin(run::list_push(found, visit)).await,
@@ -172,7 +174,7 @@ pub async fn answer<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result
         }
         Action::Subscribe => Box::pin(subscribe::messages(found, visit)).await,
         Action::Changes => Box::pin(subscribe::changes(visit)).await,
-        Action::Run(words, shape) => run::run(found, visit, words, shape).await,
+        Action::Run(words, shape) => pin!(run::run(found, visit, words, shape)).await,
     }?;
     if written != visit.caller.session().written {
         tell_durability(visit).await?;

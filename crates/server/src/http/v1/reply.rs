@@ -24,12 +24,28 @@ pub fn bulk_of(replies: &[u8], reply: Range<usize>) -> Option<Range<usize>> {
 }
 
 /// As [`bulk_of`] for a part of a reply that begins at `start`: two bytes behind its end the next part begins.
+#[inline]
 pub fn bulk_at(replies: &[u8], start: usize) -> Option<Range<usize>> {
-    let bytes = &replies[start..];
-    let line = memchr::memchr(b'\r', bytes)?;
-    let digits = bytes[..line].strip_prefix(b"$").filter(|digits| digits.first().is_some_and(u8::is_ascii_digit))?;
-    let from = start + line + 2;
-    Some(from..from + base::number::parse_u64(digits)? as usize)
+    let (bytes, from) = number_at(replies, start, b'$')?;
+    Some(from..from + bytes as usize)
+}
+
+/// The number of a line such as `:17`, which begins with `kind` at `start`, and where the next line begins. `None` when the
+/// line begins otherwise or is no such number. What is found in few steps is not searched for: it was written by us.
+#[inline]
+pub fn number_at(replies: &[u8], start: usize, kind: u8) -> Option<(u64, usize)> {
+    let (mut number, mut at) = (0, start + 1);
+    if *replies.get(start)? != kind || !replies.get(at)?.is_ascii_digit() {
+        return None;
+    }
+    loop {
+        match replies.get(at)? {
+            digit @ b'0'..=b'9' => number = number * 10 + u64::from(digit - b'0'),
+            b'\r' => return Some((number, at + 2)),
+            _ => return None,
+        }
+        at += 1;
+    }
 }
 
 /// The reply as a value.

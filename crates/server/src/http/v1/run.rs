@@ -7,7 +7,7 @@ use super::reply::{Bytes, bulk_of, put_json, put_reply_json, value_of};
 use super::routes::{Found, Shape, Word};
 use crate::connection::{End, Stream};
 use crate::http::doors::Visit;
-use crate::http::media_type::BYTES;
+use crate::http::media_type;
 use crate::http::problem::refuse;
 use base::number::{parse_i64, parse_u64};
 use serde_json::Value as Json;
@@ -122,7 +122,8 @@ async fn answer<S: Stream>(visit: &mut Visit<'_, S>, reply: Range<usize>, shape:
     let bytes = if shape == Shape::Bytes { bulk_of(replies, reply.clone()) } else { None };
     match (shape, bytes) {
         (Shape::Bytes, Some(part)) if !wants_json(visit) => {
-            visit.answer.header("content-type", BYTES).body_is_reply(part);
+            media_type::put(visit.answer, None);
+            visit.answer.body_is_reply(part);
         }
         _ if is_refused(visit, reply.clone()) => {}
         (Shape::Done, _) => _ = visit.answer.status(204),
@@ -190,7 +191,8 @@ pub async fn list_pop<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Resu
     match value_of(&visit.caller.replies()[reply]) {
         Value::Array(mut pair) => match pair.pop() {
             Some(Value::Bulk(element)) if !wants_json(visit) => {
-                *visit.answer.header("content-type", BYTES).body() = element;
+                media_type::put(visit.answer, None);
+                *visit.answer.body() = element;
             }
             element => answer_json(visit, &element.unwrap_or(Value::Null)),
         },
