@@ -25,13 +25,13 @@ use base::{DbId, TimeMs, Version};
 use journal::Position;
 use keyspace::entry::Stored;
 use keyspace::hash::{Field, Hash};
-use keyspace::list::List;
+use keyspace::list::{End, List};
 use keyspace::partition::has_ended;
 use keyspace::set::Set;
 use keyspace::sorted_set::{Direction, SortedSet};
 use keyspace::value::Value;
 use keyspace::{Begin, Tx};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use wire::reply::{Mark, Protocol, Reply};
 
 /// Bytes that what is shown takes in memory, from which on it is shown in slices: below, the whole takes a millisecond
@@ -267,13 +267,11 @@ fn put_elements(
     is_full: impl Fn(&Reply<'_>, usize) -> bool,
 ) -> usize {
     let mut count = 0;
-    for element in list.iter_from(*next).take(left) {
+    list.walk(End::Front, *next..*next + left, |element| {
         put_element(reply, element);
         count += 1;
-        if is_full(reply, count) {
-            break;
-        }
-    }
+        if is_full(reply, count) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     *next += count;
     count
 }

@@ -33,8 +33,8 @@ use super::request::Method;
 use crate::connection::{End, Stream};
 use base::{DB_COUNT, DbId};
 pub use routes::Found;
-use std::pin::pin;
 use routes::{Action, Match, Place};
+use std::pin::pin;
 use wire::reply::Protocol;
 
 /// Decides whether a request may come in: its path, its user, its database.
