@@ -244,7 +244,7 @@ fn range(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (before, behind) = outside(from, to, list.len());
     let count = list.len() - before - behind;
     call.reply.array(count);
-    if may_slice && slices::is_large_part(list.bytes(), count, list.len()) {
+    if may_slice && slices::is_large_part(list.expanded_bytes(), count, list.len()) {
         return Ok(call.begin_slices(key, start, count, Walk::List { next: before }));
     }
     put_range(&mut call.reply, list, End::Front, before..before + count);

@@ -57,7 +57,7 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 /// What is written in pieces, and how large those are.
 #[derive(Clone, Copy, Debug)]
 pub struct PieceLimits {
-    /// Heap bytes from which on a collection is written in pieces.
+    /// Heap bytes, compressed ones expanded, from which on a collection is written in pieces.
     pub value_bytes_min: usize,
     /// Bytes at which a piece is full; a single element may exceed them.
     pub piece_bytes_max: usize,
@@ -78,7 +78,8 @@ impl PieceLimits {
         match entry.stored() {
             Stored::Boxed(Value::Bytes(_)) | Stored::Inline(_) | Stored::Int(_) | Stored::Spilled => false,
             Stored::Boxed(value) => {
-                (!entry.home().is_known() || stays_resident(entry)) && self.value_bytes_min <= value.bytes()
+                let bytes = if let Value::List(list) = value { list.expanded_bytes() } else { value.bytes() };
+                (!entry.home().is_known() || stays_resident(entry)) && self.value_bytes_min <= bytes
             }
         }
     }

@@ -82,6 +82,13 @@ impl List {
         }
     }
 
+    /// Heap bytes that the list would take at most if none of its chunks were compressed: what reading all of it is like.
+    /// Cost: constant.
+    #[inline]
+    pub fn expanded_bytes(&self) -> usize {
+        self.bytes().max(self.chunk_count() * CHUNK_BYTES_MAX)
+    }
+
     /// Allocations that freeing the list gives back.
     pub fn chunk_count(&self) -> usize {
         match &self.form {
