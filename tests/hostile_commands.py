@@ -517,7 +517,8 @@ SCRIPTS = (
     ),
     script(
         "CLIENT with impossible words",
-        (call("CLIENT", "KILL", "ID", "a"), error("ERR client-id should be greater than 0"), SYNTAX),
+        (call("CLIENT", "KILL", "ID", "a"), error("ERR client-id should be greater than 0")),
+        (call("CLIENT", "KILL", "ID", 1, "ID"), SYNTAX),
         (call("CLIENT", "KILL", "ID", 0), error("ERR client-id should be greater than 0")),
         (call("CLIENT", "KILL", "NOSUCH", "x"), SYNTAX),
         (call("CLIENT", "KILL", "127.0.0.1:1"), error("ERR No such client")),

@@ -340,6 +340,7 @@ pub fn timeout_ms(call: &Call<'_>, index: usize) -> Result<i64, Error> {
 
 fn unpause(call: &mut Call<'_>) -> Result<Flow, Error> {
     call.host.clients().unpause();
+    call.host.expire_now();
     call.reply.ok();
     Ok(Flow::Done)
 }

@@ -144,17 +144,22 @@ pub fn parse<'c>(call: &Call<'c>, mut at: usize) -> Result<Filter<'c>, Error> {
     Ok(filter)
 }
 
-/// Numbers of connections, up to the first argument that is none.
+/// Numbers of connections, one at least, up to the first argument that is none.
 fn parse_ids(call: &Call<'_>, at: &mut usize) -> Result<Vec<u64>, Error> {
+    const NOT_AN_ID: Error = Error::text("ERR client-id should be greater than 0");
     let mut ids = Vec::new();
     while let Some(id) = call.args.nth(*at).and_then(parse_i64) {
         if id < 1 {
-            return Err(Error::text("ERR client-id should be greater than 0"));
+            return Err(NOT_AN_ID);
         }
         ids.push(id as u64);
         *at += 1;
     }
-    Ok(ids)
+    match (ids.is_empty(), call.args.nth(*at)) {
+        (false, _) => Ok(ids),
+        (true, Some(_)) => Err(NOT_AN_ID),
+        (true, None) => Err(Error::Syntax),
+    }
 }
 
 /// Whether `name` is a bound, or SKIPME, rather than a criterion; it is noted then.

@@ -26,6 +26,8 @@ pub enum Error {
     NoSuchKey,
     /// Any other; the text starts with its code.
     Reply(Cow<'static, str>),
+    /// What a command that a script called was refused with, and the script has ended with.
+    Relayed(Box<str>),
 }
 
 impl Error {
@@ -45,6 +47,7 @@ impl Error {
             Error::OutOfRange => "ERR value is out of range",
             Error::NoSuchKey => "ERR no such key",
             Error::Reply(text) => text,
+            Error::Relayed(text) => text,
         }
     }
 }

@@ -11,7 +11,7 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::refuse;
-use crate::run::{self, Engine, Moment, NO_SPACE, Ran, Resolved, Scratch, allowed, busy, partitions};
+use crate::run::{self, Engine, Moment, NO_SPACE, Ran, Resolved, Scratch, Verdict, allowed, busy, partitions};
 use crate::script_run;
 use crate::session::Session;
 use crate::spec::{Flags, Scope};
@@ -126,7 +126,7 @@ fn exec<'e>(
     if has_changed(&transaction, &mut tx) {
         reply.null_array();
         let revealed = tx.commit(garbage).revealed;
-        return Ran::Done { flow: Flow::Done, revealed, wrote: false, refused: false };
+        return Ran::Done { flow: Flow::Done, revealed, wrote: false, verdict: Verdict::Answered };
     }
     if !std::mem::replace(&mut transaction.is_fetched, true) {
         fetch_ahead(&transaction, session.db, &mut tx);
@@ -149,7 +149,7 @@ fn exec<'e>(
     if committed.wrote {
         session.written = committed.revealed;
     }
-    Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, refused: false }
+    Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, verdict: Verdict::Answered }
 }
 
 fn run_all<'c>(call: &mut Call<'c>, transaction: &'c Transaction) -> Flow {

@@ -89,6 +89,9 @@ pub trait Host: Send + Sync {
 
     /// Whether keys that have ended are removed on time or only treated as absent (DEBUG SET-ACTIVE-EXPIRE).
     fn set_expiry(&self, enabled: bool);
+
+    /// Has what has ended removed without delay, by somebody else.
+    fn expire_now(&self);
 }
 
 /// The file of users could not be replaced and is as it was.

@@ -34,6 +34,8 @@ use wire::reply::{Apart, Reply};
 pub const NO_SPACE: &str = "MISCONF Larder's journal has no space left on its device: commands that may write are refused until there is, reads and deletes go on.";
 /// Bytes of arguments from which on room in the journal is asked for before a command runs.
 const LARGE_ARGS_BYTES: usize = 16 << 10;
+/// Growth of memory by one command from which on it is much.
+const GROWTH_BYTES_MIN: usize = 64 << 10;
 /// Bytes of a record beside the arguments it was made from.
 const RECORD_FRAME_BYTES: usize = 1 << 10;
 
@@ -62,6 +64,8 @@ pub struct Moment {
     pub clock: AccessClock,
     /// The write is refused because memory or disk is used up; the reply says why.
     pub refuse_growth: Option<&'static str>,
+    /// Whoever makes memory grow by much is to say so, in [`Scratch::has_grown`].
+    pub weighs: bool,
 }
 
 /// Memory that is kept from one command to the next.
@@ -72,12 +76,42 @@ pub struct Scratch {
     pub garbage: Vec<Garbage>,
     /// What commands that only read have looked up, for the connection to pass on to whoever counts.
     pub lookups: Lookups,
+    /// Memory has grown by much, at a moment that [`weighs`](Moment::weighs): for the connection to make room.
+    pub has_grown: bool,
     /// Keys that changed while somebody waited for them, for the connection to serve their queues.
     pub ready: Vec<Ready>,
     /// Large strings that belong into replies, for who wants them apart.
     pub apart: Apart,
     /// What the arguments of large commands lie in, for who can lend it: the keys they are put at share it.
     pub source: Option<Arc<Vec<u8>>>,
+}
+
+/// Whether a command's reply is an error, and whose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is none.
+    Answered,
+    /// Its own.
+    Refused,
+    /// That of a command which its script called, and as whose error the [`Observer`] has been told of it.
+    Relayed,
+}
+
+impl Verdict {
+    /// The verdict that a reply shows by itself.
+    pub fn of_reply(reply: &[u8]) -> Verdict {
+        if reply.starts_with(b"-") { Verdict::Refused } else { Verdict::Answered }
+    }
+
+    /// The verdict on a command that was refused for this.
+    pub(crate) fn of(error: &Error) -> Verdict {
+        if matches!(error, Error::Relayed(_)) { Verdict::Relayed } else { Verdict::Refused }
+    }
+
+    /// Whether the reply is an error.
+    pub fn is_error(self) -> bool {
+        self != Verdict::Answered
+    }
 }
 
 /// How a command went.
@@ -92,7 +126,7 @@ pub enum Ran {
         /// Whether it wrote a batch, which ends at `revealed`.
         wrote: bool,
         /// Whether the reply is an error.
-        refused: bool,
+        verdict: Verdict,
     },
     /// It waits for EXEC; that is its reply.
     Queued,
@@ -103,7 +137,7 @@ pub enum Ran {
 
 impl Ran {
     pub(crate) fn refused() -> Ran {
-        Ran::Done { flow: Flow::Done, revealed: Position::ZERO, wrote: false, refused: true }
+        Ran::Done { flow: Flow::Done, revealed: Position::ZERO, wrote: false, verdict: Verdict::Refused }
     }
 }
 
@@ -230,7 +264,7 @@ pub fn run<'e>(
         None => SmallVec::new(),
     };
     let begin = Begin { db: session.db, now: moment.now, clock: moment.clock, no_touch: session.no_touch };
-    let Scratch { effects, garbage, lookups, ready, apart, source } = scratch;
+    let Scratch { effects, garbage, lookups, has_grown, ready, apart, source } = scratch;
     let Some(tx) = Tx::begin_or_give_up(engine.keyspace, engine.journal, &ids, begin, effects) else {
         Reply::new(out, protocol).error(busy(engine).reply());
         return Ran::refused();
@@ -248,20 +282,27 @@ pub fn run<'e>(
     call.tx.hear_misses(spec.flags.has(Flags::READONLY));
     if let Some(waiter) = call.session.waiter.as_ref().filter(|waiter| !waiter.is_met(&call.tx)) {
         let flow = Flow::Await(Await::Keys(Arc::clone(waiter)));
-        return Ran::Done { flow, revealed: call.tx.commit(garbage).revealed, wrote: false, refused: false };
+        return Ran::Done {
+            flow,
+            revealed: call.tx.commit(garbage).revealed,
+            wrote: false,
+            verdict: Verdict::Answered,
+        };
     }
     if is_large && let Some(source) = source {
         call.tx.lend(source);
     }
+    let used_bytes = if moment.weighs { call.tx.used_bytes() } else { 0 };
     let outcome = (spec.handler)(&mut call);
+    *has_grown |= moment.weighs && used_bytes + GROWTH_BYTES_MIN < call.tx.used_bytes();
     if call.session.caching.is_some() {
         remember(engine.host, call.session, spec, &call.args);
         if resolved.row.spec.name != "client" {
             call.session.forget_caching();
         }
     }
-    let (flow, refused) = match outcome {
-        Ok(flow) => (flow, false),
+    let (flow, verdict) = match outcome {
+        Ok(flow) => (flow, Verdict::Answered),
         Err(Error::Spilled) if !call.tx.has_changes() => {
             call.reply.rewind(start);
             return Ran::Spilled(call.tx.into_spilled());
@@ -269,7 +310,7 @@ pub fn run<'e>(
         Err(error) => {
             call.reply.rewind(start);
             call.reply.error(error.reply());
-            (Flow::Done, true)
+            (Flow::Done, Verdict::of(&error))
         }
     };
     let committed = call.tx.commit(garbage);
@@ -284,7 +325,7 @@ pub fn run<'e>(
         call.session.written = committed.revealed;
         call.session.written_version = committed.version;
     }
-    Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, refused }
+    Ran::Done { flow, revealed: committed.revealed, wrote: committed.wrote, verdict }
 }
 
 /// Answers a command that the session's user may not run. What was queued before it will not run either.

@@ -394,8 +394,8 @@ fn run_program(call: &mut Call<'_>, spec: &Spec, program: &Program<'_>) -> Resul
     call.tx.set_db(db);
     let outcome = match ended {
         Ok(outcome) if outcome.is_error => {
-            let text = reply.get(1..reply.len() - 2).unwrap_or_default();
-            Err(Error::Reply(String::from_utf8_lossy(text).into_owned().into()))
+            let text = String::from_utf8_lossy(reply.get(1..reply.len() - 2).unwrap_or_default());
+            Err(if outcome.was_counted { Error::Relayed(text.into()) } else { Error::Reply(text.into_owned().into()) })
         }
         Ok(_) => {
             call.reply.raw(reply);
@@ -456,6 +456,7 @@ impl Caller for Within<'_, '_> {
             Ok(resolved) => resolved,
             Err(Refusal::Abandon) => return Called::Abandoned,
             Err(Refusal::Reply(error)) => {
+                self.call.observer.refused(&args, error.reply());
                 Reply::new(reply, protocol).error(error.reply());
                 return Called::Refused;
             }

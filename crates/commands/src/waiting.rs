@@ -385,8 +385,8 @@ fn rerun(engine: Engine<'_>, waiter: &Arc<Waiter>, moment: &Moment, scratch: &mu
         Ran::Spilled(wanted) => Rerun::Spilled(wanted),
         Ran::Done { flow: Flow::Await(_), .. } => Rerun::Nothing,
         Ran::Queued => unreachable!("who waits is in no transaction"),
-        Ran::Done { revealed, refused, .. } => {
-            let refused_by = refused.then(|| resolved.number());
+        Ran::Done { revealed, verdict, .. } => {
+            let refused_by = verdict.is_error().then(|| resolved.number());
             Rerun::Served(Outcome { reply, revealed, written: session.written, refused_by })
         }
     }

@@ -17,7 +17,7 @@ use crate::acl::{self, Context};
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::room::ensure_args_fit;
-use crate::run::{Resolved, remember};
+use crate::run::{Resolved, Verdict, remember};
 use crate::spec::Flags;
 use base::DbId;
 use wire::args::Args;
@@ -45,7 +45,7 @@ pub struct Inner<'a> {
     /// Its reply.
     pub reply: &'a [u8],
     /// Whether that is an error.
-    pub is_refused: bool,
+    pub verdict: Verdict,
     /// Who had it run.
     pub origin: Origin,
 }
@@ -54,6 +54,9 @@ pub struct Inner<'a> {
 pub trait Observer {
     /// A command has run.
     fn ran(&self, inner: &Inner<'_>);
+
+    /// A command that a script called does not run, because of `error`. Told to whoever counts; else it is nothing.
+    fn refused(&self, _args: &Args<'_>, _error: &str) {}
 }
 
 /// Nobody is told.
@@ -86,18 +89,18 @@ impl<'c> Call<'c> {
         let outcome = ensure_args_fit(spec, &args, changed_bytes)
             .and_then(|()| self.permit(resolved, origin))
             .and_then(|()| (spec.handler)(self));
-        let (flow, is_refused) = match outcome {
-            Ok(Flow::Close) => (Flow::Close, false),
-            Ok(Flow::Done | Flow::Subscribed | Flow::Unsubscribed) => (Flow::Done, false),
+        let (flow, verdict) = match outcome {
+            Ok(Flow::Close) => (Flow::Close, Verdict::Answered),
+            Ok(Flow::Done | Flow::Subscribed | Flow::Unsubscribed) => (Flow::Done, Verdict::Answered),
             Ok(Flow::Await(_)) => {
                 self.reply.null_array();
-                (Flow::Done, false)
+                (Flow::Done, Verdict::Answered)
             }
             Ok(Flow::Begun(_)) => unreachable!("a reply within another one is whole"),
             Err(error) => {
                 self.reply.rewind(start);
                 self.reply.error(error.reply());
-                (Flow::Done, true)
+                (Flow::Done, Verdict::of(&error))
             }
         };
         if self.session.caching.is_some() {
@@ -107,8 +110,8 @@ impl<'c> Call<'c> {
             self.tx.set_lookups(lookups);
         }
         let (db, reply) = (self.session.db, self.reply.since(start));
-        self.observer.ran(&Inner { resolved, args, db, reply, is_refused, origin });
-        Stepped { flow, is_refused }
+        self.observer.ran(&Inner { resolved, args, db, reply, verdict, origin });
+        Stepped { flow, is_refused: verdict.is_error() }
     }
 
     /// Whether the user may still run what was queued. A script's commands were checked before their keys were locked.

@@ -5,7 +5,7 @@ mod harness;
 
 use base::{DbId, PartitionId};
 use commands::call::Call;
-use commands::run::resolve;
+use commands::run::{Engine, Moment, Ran, Scratch, Verdict, resolve, run};
 use commands::within::{Inner, Observer, Origin};
 use env::Clock;
 use harness::Node;
@@ -22,8 +22,12 @@ impl Observer for Told {
     fn ran(&self, inner: &Inner<'_>) {
         assert_eq!(inner.origin, Origin::Script);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        let Inner { args, db, reply, is_refused, .. } = inner;
-        self.0.borrow_mut().push(format!("{} {} {} {is_refused}", text(args.at(0)), db.0, text(reply)));
+        let Inner { args, db, reply, verdict, .. } = inner;
+        self.0.borrow_mut().push(format!("{} {} {} {}", text(args.at(0)), db.0, text(reply), verdict.is_error()));
+    }
+
+    fn refused(&self, args: &Args<'_>, error: &str) {
+        self.0.borrow_mut().push(format!("{}: {error}", String::from_utf8_lossy(args.at(0))));
     }
 }
 
@@ -90,6 +94,37 @@ fn nested_commands_are_one_batch_and_leave_the_outer_call_as_it_was() {
         })
         .expect("the journal is sound");
     assert_eq!(record_count, 1, "all of it is one batch");
+}
+
+#[test]
+fn an_error_that_a_script_ends_with_is_told_once() {
+    let cases = [
+        ("return redis.call('incr', KEYS[1])", Verdict::Relayed, &["incr 0 -ERR value is not an integer"][..]),
+        ("return redis.pcall('incr', KEYS[1])", Verdict::Relayed, &["incr 0 -ERR value is not an integer"]),
+        ("return redis.pcall('incr', KEYS[1])['err']", Verdict::Answered, &["incr 0 -ERR value is not an integer"]),
+        ("return redis.call('nosuch', KEYS[1])", Verdict::Relayed, &["nosuch: ERR Unknown Redis command"]),
+        ("return redis.call('get')", Verdict::Relayed, &["get: ERR Wrong number of args"]),
+        ("return redis.error_reply('MINE own')", Verdict::Refused, &[]),
+        ("return nosuch", Verdict::Refused, &[]),
+    ];
+    for (script, verdict, wanted) in cases {
+        let mut node = Node::new();
+        let mut session = Node::connect(1);
+        node.line(&mut session, "set k text");
+        let mut queue = ArgsQueue::default();
+        queue.push([b"eval", script.as_bytes(), b"1", b"k"]);
+        let told = Told::default();
+        let engine = Engine { keyspace: &node.keyspace, journal: &node.journal, host: &node.host, observer: &told };
+        let clock = AccessClock { seconds: 0, frequency: None, random: 1 };
+        let moment = Moment { now: node.clock.wall_ms(), clock, refuse_growth: None, weighs: false };
+        let (mut out, mut scratch, args) = (Vec::new(), Scratch::default(), queue.args(0));
+        let resolved = resolve(&args).expect("EVAL");
+        let ran = run(engine, resolved, &mut session, args, &moment, &mut out, &mut scratch);
+        assert!(matches!(ran, Ran::Done { verdict: found, .. } if found == verdict), "{script}: {ran:?}");
+        let told = told.0.into_inner();
+        let is_told = |(told, wanted): (&String, &&str)| told.starts_with(*wanted);
+        assert!(told.len() == wanted.len() && told.iter().zip(wanted).all(is_told), "{script}: {told:?}");
+    }
 }
 
 #[test]

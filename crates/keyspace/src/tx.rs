@@ -719,6 +719,12 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Bytes that the keys, values and tables of the locked partitions take.
+    #[cold]
+    pub fn used_bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.guard.used_bytes()).sum()
+    }
+
     /// Whether there is nothing to tell or to pass on after looking at this one partition.
     #[inline]
     fn has_only_looked(&self, part: &Part<'_>) -> bool {

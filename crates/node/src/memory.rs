@@ -64,8 +64,10 @@ const LOOK_LIMITED: Duration = Duration::from_millis(5);
 const LOOK_UNLIMITED: Duration = Duration::from_millis(100);
 /// Victims under one lock.
 const VICTIMS_PER_LOCK: usize = 16;
-/// Locks in a row without a victim after which sampling gives up.
-const FRUITLESS_MAX: u32 = 64;
+/// Locks in a row without a victim after which sampling gives up, if that is every partition once.
+const FRUITLESS_MIN: u64 = 64;
+/// Bytes that one command has others' keys make up for, the rest being left to the next turn.
+const ROOM_BYTES_MAX: u64 = 1 << 20;
 /// Slabs that are emptied under one lock.
 const COMPACTED_SLABS_PER_LOCK: usize = 4;
 /// Chains of a table that a sweep walks under one lock, and in one turn.
@@ -81,6 +83,7 @@ pub(crate) struct Memory {
     policy: AtomicU8,
     used_bytes: AtomicU64,
     peak_bytes: AtomicU64,
+    weighs: AtomicBool,
     refusing: AtomicBool,
     crowded: AtomicBool,
     sweep: Mutex<Sweep>,
@@ -96,6 +99,7 @@ impl Memory {
             policy: AtomicU8::new(limit.policy as u8),
             used_bytes: AtomicU64::new(0),
             peak_bytes: AtomicU64::new(0),
+            weighs: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             crowded: AtomicBool::new(false),
             sweep: Mutex::default(),
@@ -110,6 +114,7 @@ impl Memory {
         self.decay_minutes.store(limit.lfu_decay_minutes, Ordering::Relaxed);
         self.is_frequency.store(by_frequency, Ordering::Relaxed);
         self.policy.store(limit.policy as u8, Ordering::Relaxed);
+        self.weighs.store(limit.bytes_max > 0 && limit.policy != MemoryPolicy::Spill, Ordering::Relaxed);
         *self.limit.write() = limit;
     }
 
@@ -119,6 +124,12 @@ impl Memory {
             log_factor: self.log_factor.load(Ordering::Relaxed),
             decay_minutes: self.decay_minutes.load(Ordering::Relaxed),
         })
+    }
+
+    /// Whether growth by much is looked at at once: keys go, or writes are refused, for it.
+    #[inline]
+    pub(crate) fn weighs(&self) -> bool {
+        self.weighs.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -215,6 +226,18 @@ impl Node {
         LOOK_LIMITED
     }
 
+    /// Looks at the limit now, for a command that has made memory grow by much: what it takes is made up for, up to a bound,
+    /// before the next one runs, and keys that go for it are news ahead of later replies, as in Redis.
+    pub fn make_room(&self) {
+        let limit = self.memory_limit();
+        let used = self.measure_memory();
+        let evicts = !matches!(limit.policy, MemoryPolicy::Spill | MemoryPolicy::NoEviction);
+        if evicts && 0 < limit.bytes_max && limit.bytes_max < used {
+            self.relieve(&limit, used.min(limit.bytes_max + ROOM_BYTES_MAX));
+            self.measure_memory();
+        }
+    }
+
     /// Moves entries together where those that went have left memory between them, a bounded number each turn.
     fn compact_some(&self) {
         for id in self.keyspace.ids() {
@@ -244,10 +267,14 @@ impl Node {
         }
     }
 
+    /// Takes victims from one partition after the other, from a random one on, until all of them have had none.
     fn relieve_by_samples(&self, limit: &MemoryLimit, excess: u64) -> u64 {
-        let (mut won, mut fruitless) = (0u64, 0);
-        while won < excess && fruitless < FRUITLESS_MAX && !self.is_stopping() {
-            let id = PartitionId((self.random() % u64::from(self.keyspace.partition_count())) as u16);
+        let count = u64::from(self.keyspace.partition_count());
+        let start = self.random();
+        let (mut won, mut looks, mut fruitless) = (0u64, 0u64, 0u64);
+        while won < excess && fruitless < count.max(FRUITLESS_MIN) && !self.is_stopping() {
+            let id = PartitionId((start.wrapping_add(looks) % count) as u16);
+            looks += 1;
             let step = match limit.policy {
                 MemoryPolicy::Spill => self.spill_some(id, limit),
                 _ => self.evict_some(id, limit),

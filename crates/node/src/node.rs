@@ -216,7 +216,7 @@ impl Node {
         };
         let clock =
             AccessClock { seconds: (now / 1000) as u64, frequency: self.memory.frequency(), random: self.random() };
-        Moment { now: TimeMs(now), clock, refuse_growth: self.refuse_growth() }
+        Moment { now: TimeMs(now), clock, refuse_growth: self.refuse_growth(), weighs: self.memory.weighs() }
     }
 
     /// Why commands that need room are refused now, if they are.
@@ -267,6 +267,11 @@ impl Node {
 
     pub(crate) fn holds_still(&self) -> bool {
         self.still.get().is_some_and(|still| still())
+    }
+
+    /// Has the thread that removes what has ended look now.
+    pub fn wake(&self) {
+        self.house.changed.notify_all();
     }
 
     pub(crate) fn let_serve(&self, ready: Vec<Ready>) {

@@ -25,7 +25,7 @@ use crate::monitor::Shown;
 use crate::serve::Server;
 use crate::statistics::{Counter, Finished, Timer};
 use commands::host::Unblock;
-use commands::run::{self, Engine, Moment, Ran, Resolved, Scratch};
+use commands::run::{self, Engine, Moment, Ran, Resolved, Scratch, Verdict};
 use commands::slices::{Begun, Slice};
 use commands::waiting::{Outcome, Waiter};
 use commands::within::{Inner, Observer, Origin};
@@ -372,9 +372,9 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                 {
                     let left = if KEEPS_REPLIES { start } else { 0 };
                     let (client, reply) = (&*self.client, &self.out[left..]);
-                    let is_error = reply.starts_with(b"-");
+                    let verdict = Verdict::of_reply(reply);
                     let finished =
-                        Finished { resolved, args: &args, client, reply, apart_bytes: 0, is_error, waits: false };
+                        Finished { resolved, args: &args, client, reply, apart_bytes: 0, verdict, waits: false };
                     self.server.statistics.finish_waiting(self.ran_ns, &finished);
                 }
                 self.restart(moment);
@@ -485,16 +485,16 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                 self.client.set_transaction(self.session.transaction.as_deref());
             }
             match ran {
-                Ran::Done { flow, revealed, refused, .. } => {
+                Ran::Done { flow, revealed, verdict, .. } => {
                     self.session.revealed = self.session.revealed.max(revealed);
                     if is_shown_later && server.clients.monitors().is_watched() {
                         self.show(resolved, &args);
                     }
                     let (client, reply) = (&*self.client, &self.out[start..]);
-                    let (resolved, args, is_error) = (&resolved, &args, refused);
+                    let (resolved, args) = (&resolved, &args);
                     let waits = matches!(flow, Flow::Await(Await::Keys(_)));
                     let apart_bytes = self.scratch.apart.bytes();
-                    let finished = Finished { resolved, args, client, reply, apart_bytes, is_error, waits };
+                    let finished = Finished { resolved, args, client, reply, apart_bytes, verdict, waits };
                     let ended = server.statistics.finish(self.timer, &finished);
                     if waits {
                         self.ran_ns = self.timer.until(ended);
@@ -506,6 +506,9 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                     }
                     if !self.scratch.ready.is_empty() {
                         Box::pin(self.serve_waiters(moment)).await;
+                    }
+                    if std::mem::take(&mut self.scratch.has_grown) {
+                        self.server.node.make_room();
                     }
                     return Ok(flow);
                 }
@@ -548,7 +551,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             match self.with_engine(|engine, _, out, scratch| begun.go_on(engine, moment, out, scratch)) {
                 Slice::More => self.check_output_limit()?,
                 Slice::Last { revealed } => {
-                    return Ok(Ran::Done { flow: Flow::Done, revealed, wrote: false, refused: false });
+                    return Ok(Ran::Done { flow: Flow::Done, revealed, wrote: false, verdict: Verdict::Answered });
                 }
                 Slice::Changed => break,
             }
@@ -781,9 +784,9 @@ struct Watching<'a> {
 
 impl Observer for Watching<'_> {
     fn ran(&self, inner: &Inner<'_>) {
-        let Inner { resolved, args, db, reply, is_refused, origin } = inner;
-        let (client, is_error) = (self.client, *is_refused);
-        let finished = Finished { resolved, args, client, reply, apart_bytes: 0, is_error, waits: false };
+        let Inner { resolved, args, db, reply, verdict, origin } = inner;
+        let (client, verdict) = (self.client, *verdict);
+        let finished = Finished { resolved, args, client, reply, apart_bytes: 0, verdict, waits: false };
         self.timer.set(self.server.statistics.finish(self.timer.get(), &finished));
         if self.server.clients.monitors().is_watched() {
             let source = match origin {
@@ -792,6 +795,10 @@ impl Observer for Watching<'_> {
             };
             show(self.server, *resolved, &Shown { time_us: clients::wall_us(), db: *db, source, args });
         }
+    }
+
+    fn refused(&self, args: &Args<'_>, error: &str) {
+        self.server.statistics.refused(args, error);
     }
 }
 

@@ -282,6 +282,10 @@ impl Host for ServerHost {
     fn set_expiry(&self, enabled: bool) {
         self.node.expiry_enabled.store(enabled, Ordering::Relaxed);
     }
+
+    fn expire_now(&self) {
+        self.node.wake();
+    }
 }
 
 impl Latency for ServerHost {
@@ -309,7 +313,7 @@ mod tests {
     use super::*;
     use crate::config::{Inputs, load};
     use crate::statistics::Finished;
-    use commands::run::{Engine, Scratch, resolve, run};
+    use commands::run::{Engine, Scratch, Verdict, resolve, run};
     use commands::spec::{Arity, Flags};
     use commands::{Session, table};
     use env::{RealClock, RealDisk};
@@ -352,9 +356,9 @@ mod tests {
         let client = host.clients.register(address, address, &std::io::stdin(), usize::MAX).expect("there is room");
         let timer = host.statistics.timer();
         run(engine, resolved, session, args, &host.node.moment(), &mut out, &mut scratch);
-        let is_error = out.starts_with(b"-");
+        let verdict = Verdict::of_reply(&out);
         let (resolved, args, client, reply) = (&resolved, &args, &*client, &out[..]);
-        let finished = Finished { resolved, args, client, reply, apart_bytes: 0, is_error, waits: false };
+        let finished = Finished { resolved, args, client, reply, apart_bytes: 0, verdict, waits: false };
         host.statistics.finish(timer, &finished);
         host.statistics.count_lookups(scratch.lookups);
         String::from_utf8_lossy(&out).into_owned()

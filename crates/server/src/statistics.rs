@@ -19,7 +19,7 @@ use crate::latency_monitor::LatencyMonitor;
 use crate::slow_log::RemarkableLog;
 use commands::Flags;
 use commands::host::LogKind;
-use commands::run::Resolved;
+use commands::run::{Resolved, Verdict};
 use commands::table;
 use keyspace::Lookups;
 use parking_lot::Mutex;
@@ -249,8 +249,8 @@ pub struct Finished<'a> {
     pub reply: &'a [u8],
     /// Bytes of the reply that lie elsewhere.
     pub apart_bytes: usize,
-    /// Whether that is an error.
-    pub is_error: bool,
+    /// Whether that is an error, and whose.
+    pub verdict: Verdict,
     /// Whether it waits for a key: its client counts it, and the logs hear of it, when it has ended.
     pub waits: bool,
 }
@@ -350,7 +350,7 @@ impl Statistics {
         }
         let (shard, writer) = self.shard();
         let command = shard.command(finished.resolved.number());
-        if finished.is_error && self.finish_error(command, writer, finished.reply) {
+        if finished.verdict.is_error() && self.finish_error(command, writer, finished) {
             return Timer { started_ns: now_ns };
         }
         writer.add(&command.duration_ns, duration_ns);
@@ -361,7 +361,15 @@ impl Statistics {
 
     /// Counts an error; returns whether the command was refused before it ran.
     #[cold]
-    fn finish_error(&self, command: &CommandShard, writer: Writer, reply: &[u8]) -> bool {
+    fn finish_error(&self, command: &CommandShard, writer: Writer, finished: &Finished<'_>) -> bool {
+        if finished.verdict == Verdict::Relayed {
+            writer.add(&command.failed, 1);
+            return false;
+        }
+        self.count_failure(command, writer, finished.reply)
+    }
+
+    fn count_failure(&self, command: &CommandShard, writer: Writer, reply: &[u8]) -> bool {
         let code = error_code(reply.strip_prefix(b"-").unwrap_or(reply));
         let is_rejection = REJECTIONS.contains(&code.as_str());
         writer.add(if is_rejection { &command.rejected } else { &command.failed }, 1);
@@ -373,7 +381,7 @@ impl Statistics {
     #[cold]
     pub fn failed_late(&self, number: u16, reply: &[u8]) {
         let (shard, writer) = self.shard();
-        self.finish_error(shard.command(number), writer, reply);
+        self.count_failure(shard.command(number), writer, reply);
     }
 
     /// A command was refused before it got to run: it is unknown, or has the wrong number of arguments.
@@ -537,13 +545,16 @@ mod tests {
     impl Bed {
         /// A command typed in one line that ran and was answered.
         fn run(&self, line: &str, reply: &str) {
+            self.run_judged(line, reply, Verdict::of_reply(reply.as_bytes()));
+        }
+
+        fn run_judged(&self, line: &str, reply: &str, verdict: Verdict) {
             with_args(line, |args| {
                 let resolved = resolve(args).expect("a command there is");
                 let timer = self.statistics.timer();
                 let (client, reply) = (&*self.client, reply.as_bytes());
-                let is_error = reply.starts_with(b"-");
                 let resolved = &resolved;
-                let finished = Finished { resolved, args, client, reply, apart_bytes: 0, is_error, waits: false };
+                let finished = Finished { resolved, args, client, reply, apart_bytes: 0, verdict, waits: false };
                 self.statistics.finish(timer, &finished);
             });
         }
@@ -568,6 +579,7 @@ mod tests {
         bed.run("set key x", "-OOM command not allowed\r\n");
         bed.run("client id", ":1\r\n");
         with_args("get", |args| bed.statistics.refused(args, "ERR wrong number"));
+        bed.run_judged("eval script 0", "-OOM of a command in it", Verdict::Relayed);
         let (get, set) = (bed.of("get"), bed.of("set"));
         assert_eq!(
             bed.statistics.command_since_reset(table::number_of_name(b"get").expect("a row")),
@@ -576,8 +588,10 @@ mod tests {
         assert_eq!((get.calls(), get.failed, get.rejected), (2, 1, 1));
         assert_eq!((set.calls(), set.failed, set.rejected), (0, 0, 1));
         assert_eq!(bed.of("client|id").calls(), 1);
+        let eval = bed.of("eval");
+        assert_eq!((eval.calls(), eval.failed, eval.rejected), (1, 1, 0));
         let totals = bed.statistics.since_reset();
-        assert_eq!((totals.calls(), totals.counter(Counter::Errors)), (3, 3));
+        assert_eq!((totals.calls(), totals.counter(Counter::Errors)), (4, 3));
         assert_eq!(totals.errors.keys().collect::<Vec<_>>(), ["ERR", "OOM", "WRONGTYPE"]);
     }
 
@@ -632,7 +646,8 @@ mod tests {
         with_args("blpop list 0", |args| {
             let resolved = resolve(args).expect("a command there is");
             let (resolved, client, reply) = (&resolved, &*bed.client, &b""[..]);
-            let waits = Finished { resolved, args, client, reply, apart_bytes: 0, is_error: false, waits: true };
+            let waits =
+                Finished { resolved, args, client, reply, apart_bytes: 0, verdict: Verdict::Answered, waits: true };
             bed.statistics.finish(bed.statistics.timer(), &waits);
             assert_eq!(counts(), [2, 1, 1], "it is not done yet");
             bed.statistics.finish_waiting(1_000, &Finished { waits: false, ..waits });

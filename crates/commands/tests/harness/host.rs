@@ -176,6 +176,8 @@ impl Host for TestHost {
     fn log_of_script(&self, _level: u8, _text: &str) {}
 
     fn set_expiry(&self, _enabled: bool) {}
+
+    fn expire_now(&self) {}
 }
 
 /// A connection as it shows itself once it has changed anything.

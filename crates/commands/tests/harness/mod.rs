@@ -146,7 +146,7 @@ impl Node {
     fn moment(&self) -> Moment {
         let now = self.clock.wall_ms();
         let clock = AccessClock { seconds: now.0 as u64 / 1_000, frequency: None, random: 1 };
-        Moment { now, clock, refuse_growth: None }
+        Moment { now, clock, refuse_growth: None, weighs: false }
     }
 
     /// Runs one command given as arguments.

@@ -210,7 +210,11 @@ impl Connection {
             Engine { keyspace: &self.node.keyspace, journal: &self.node.journal, host: &self.host, observer: &() };
         let resolved = resolve(&args).unwrap_or_else(|error| panic!("{args:?}: {}", error.reply()));
         let moment = self.node.moment();
-        match run(engine, resolved, &mut self.session, args, &moment, &mut reply, &mut self.scratch) {
+        let ran = run(engine, resolved, &mut self.session, args, &moment, &mut reply, &mut self.scratch);
+        if std::mem::take(&mut self.scratch.has_grown) {
+            self.node.make_room();
+        }
+        match ran {
             Ran::Done { revealed, .. } => Ok(Answer { reply, revealed }),
             Ran::Queued => Ok(Answer { reply, revealed: Position::ZERO }),
             Ran::Spilled(missing) => Err(missing),

@@ -59,6 +59,27 @@ fn nothing_is_removed_or_evicted_while_clients_are_paused() {
 }
 
 #[test]
+fn a_command_that_makes_memory_grow_by_much_is_made_room_for_before_the_next() {
+    for (policy, is_evicted) in
+        [(MemoryPolicy::VolatileRandom, true), (MemoryPolicy::Spill, false), (MemoryPolicy::NoEviction, false)]
+    {
+        let mut rig = Rig::new(SyncMode::Os);
+        rig.connection.line("SET ends v EX 100");
+        rig.connection.line("SET stays v");
+        let bytes_max = rig.node.measure_memory() + 100_000;
+        let limit = MemoryLimit { bytes_max, policy, samples: 3, lfu_log_factor: 10, lfu_decay_minutes: 1 };
+        rig.node.set_memory_limit(limit);
+        rig.connection.line("SET small v");
+        assert_eq!(rig.connection.line("EXISTS ends stays"), ":2\r\n", "{policy:?}");
+        rig.connection.line("SETBIT large 1600000 0");
+        let left = if is_evicted { ":1\r\n" } else { ":2\r\n" };
+        assert_eq!(rig.connection.line("EXISTS ends stays"), left, "{policy:?}");
+        let is_refusing = rig.node.moment().refuse_growth.is_some();
+        assert_eq!(is_refusing, policy == MemoryPolicy::NoEviction, "{policy:?}");
+    }
+}
+
+#[test]
 fn the_last_member_that_is_to_end_ends_too() {
     let mut rig = Rig::new(SyncMode::Os);
     assert!(rig.connection.line("HUSTDB SADD s m 1 0").contains("200"));

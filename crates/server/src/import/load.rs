@@ -192,7 +192,7 @@ impl<'l> Loader<'l> {
             let engine = Engine { keyspace, journal, host: &self.host, observer: &self.refused };
             let moment = self.node.moment();
             match run::run(engine, resolved, &mut self.session, args, &moment, &mut self.reply, &mut self.scratch) {
-                Ran::Done { refused: true, .. } => {
+                Ran::Done { verdict, .. } if verdict.is_error() => {
                     let why = String::from_utf8_lossy(&self.reply).trim_start_matches('-').trim_end().to_owned();
                     self.report.missing.add(told(self.session.db, resolved, &args, &why));
                 }
@@ -236,7 +236,7 @@ struct Refused(RefCell<Vec<String>>);
 
 impl Observer for Refused {
     fn ran(&self, inner: &Inner<'_>) {
-        if inner.is_refused && inner.origin == Origin::Queue {
+        if inner.verdict.is_error() && inner.origin == Origin::Queue {
             let why = String::from_utf8_lossy(inner.reply);
             let line = told(inner.db, inner.resolved, &inner.args, why.trim_start_matches('-').trim_end());
             self.0.borrow_mut().push(line);
