@@ -12,7 +12,9 @@ Prints a line per check that fails; exit status 1 if any fails.
 
 import contextlib
 import json
+import os
 import random
+import select
 import sys
 import threading
 import time
@@ -235,6 +237,28 @@ def a_client_that_goes_or_is_ended_half_way_leaves_nothing_behind(server, _http_
     expect((len(other.call("SMEMBERS", "set")), other.call("SADD", "set", "x")), (COUNT, 1))
 
 
+def others_are_answered_before_it_is(server, _http_port):
+    connection, other = Connection(server.port), Connection(server.port)
+    filled(other, 4 * COUNT)
+    for _ in range(50):
+        connection.send(encode("SMEMBERS", "set"))
+        time.sleep(0.003)
+        other.send(encode("PING"))
+        readable, _, _ = select.select([connection.socket, other.socket], [], [])
+        expect((len(connection.read()), other.read()), (4 * COUNT, b"PONG"))
+        if readable == [other.socket]:
+            return
+    raise AssertionError("nobody was answered before a reply that takes many slices")
+
+
+def what_does_not_fit_into_memory_is_answered(server, _http_port):
+    connection, other = Connection(server.port), Connection(server.port)
+    filled(connection, 4 * COUNT)
+    expect(other.call("CONFIG", "SET", "maxmemory", "1mb"), b"OK")
+    for words, step in READS:
+        expect((words, len(connection.call(*words)) // step), (words, 4 * COUNT))
+
+
 def a_slow_script_is_said_to_be_in_the_way(server, _http_port):
     connection, slow, other = (Connection(server.port) for _ in range(3))
     filled(connection)
@@ -260,14 +284,24 @@ CHECKS = [
     who_caches_it_is_told_when_it_changes,
     a_client_beyond_its_limit_is_ended,
     a_client_that_goes_or_is_ended_half_way_leaves_nothing_behind,
+    others_are_answered_before_it_is,
+    what_does_not_fit_into_memory_is_answered,
     a_slow_script_is_said_to_be_in_the_way,
 ]
+
+
+# With one, whoever is answered meanwhile is answered between two slices.
+OF_ONE_WORKER = {others_are_answered_before_it_is}
 
 
 def main() -> int:
     options, failed = parser(__doc__).parse_args(), 0
     for check in CHECKS:
         port = free_port()
+        if check in OF_ONE_WORKER:
+            os.environ["TOKIO_WORKER_THREADS"] = "1"
+        else:
+            os.environ.pop("TOKIO_WORKER_THREADS", None)
         with Server(options.server_command.replace("--http-port 0", f"--http-port {port}")) as server:
             server.start()
             try:

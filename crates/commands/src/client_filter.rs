@@ -144,7 +144,8 @@ pub fn parse<'c>(call: &Call<'c>, mut at: usize) -> Result<Filter<'c>, Error> {
     Ok(filter)
 }
 
-/// Numbers of connections, one at least, up to the first argument that is none.
+/// Numbers of connections, one at least, up to the first argument that is none. Where there is not even one, KILL says so
+/// in Redis's words, LIST in Valkey's.
 fn parse_ids(call: &Call<'_>, at: &mut usize) -> Result<Vec<u64>, Error> {
     const NOT_AN_ID: Error = Error::text("ERR client-id should be greater than 0");
     let mut ids = Vec::new();
@@ -155,10 +156,11 @@ fn parse_ids(call: &Call<'_>, at: &mut usize) -> Result<Vec<u64>, Error> {
         ids.push(id as u64);
         *at += 1;
     }
-    match (ids.is_empty(), call.args.nth(*at)) {
-        (false, _) => Ok(ids),
-        (true, Some(_)) => Err(NOT_AN_ID),
-        (true, None) => Err(Error::Syntax),
+    let has_more = *at < call.arg_count();
+    match ids.is_empty() {
+        false => Ok(ids),
+        true if has_more && call.is_word(1, "KILL") => Err(NOT_AN_ID),
+        true => Err(Error::Syntax),
     }
 }
 

@@ -326,7 +326,8 @@ impl<'a> Wanted<'a> {
         let (Some(center), Some(shape)) = (self.center, &self.shape) else { return Vec::new() };
         let enough = self.count.filter(|_| self.takes_any).unwrap_or(usize::MAX);
         let mut ranges = shape.bounds(center).scores();
-        // What is near comes first where no order is asked for, as in Redis; with ANY that is what is found.
+        // The range of scores with the center comes first where no order is asked for, as its cell does in Redis; with ANY
+        // what lies there is what is found.
         let at = center.score();
         if let Some(home) = ranges.iter().position(|range| range.contains(&at)) {
             ranges[..=home].rotate_right(1);

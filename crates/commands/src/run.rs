@@ -297,9 +297,6 @@ pub fn run<'e>(
     *has_grown |= moment.weighs && used_bytes + GROWTH_BYTES_MIN < call.tx.used_bytes();
     if call.session.caching.is_some() {
         remember(engine.host, call.session, spec, &call.args);
-        if resolved.row.spec.name != "client" {
-            call.session.forget_caching();
-        }
     }
     let (flow, verdict) = match outcome {
         Ok(flow) => (flow, Verdict::Answered),
@@ -313,6 +310,9 @@ pub fn run<'e>(
             (Flow::Done, Verdict::of(&error))
         }
     };
+    if call.session.caching.is_some() && resolved.row.spec.name != "client" && !matches!(flow, Flow::Begun(_)) {
+        call.session.forget_caching();
+    }
     let committed = call.tx.commit(garbage);
     if !committed.ready.is_empty() {
         ready.extend(committed.ready);

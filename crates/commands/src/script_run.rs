@@ -30,6 +30,7 @@ use script::{
 };
 use smallvec::SmallVec;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -377,6 +378,8 @@ fn run_program(call: &mut Call<'_>, spec: &Spec, program: &Program<'_>) -> Resul
         has_all,
         may_begin_anew: call.may_wait,
         strayed: false,
+        remembers_all: false,
+        keys: HashSet::new(),
         declared,
         has_written: false,
         running: None,
@@ -432,6 +435,9 @@ struct Within<'w, 'c> {
     /// Nobody minds when it is run anew, as long as it has changed nothing.
     may_begin_anew: bool,
     strayed: bool,
+    /// For a connection that tracks: whether all its keys are remembered, and until they are, all of them.
+    remembers_all: bool,
+    keys: HashSet<&'c [u8]>,
     /// Where everything is locked: the partitions of its keys.
     declared: SmallVec<[PartitionId; 4]>,
 }
@@ -532,15 +538,18 @@ impl Within<'_, '_> {
     /// A tracking connection is told of the keys that its scripts read. Who reads what it has not declared has all that it did
     /// declare remembered as well, which is what Redis 7.0 always does.
     #[cold]
-    fn remember_declared(&self, spec: &Spec, args: &Args<'_>) {
-        if !run::is_remembered(self.call.session, spec) {
+    fn remember_declared(&mut self, spec: &Spec, args: &Args<'_>) {
+        if self.remembers_all || !run::is_remembered(self.call.session, spec) {
             return;
         }
-        let declared = || (0..self.key_count).map(|index| self.params.at(index));
+        if self.keys.is_empty() {
+            self.keys.extend((0..self.key_count).map(|index| self.params.at(index)));
+        }
         let mut strays = false;
-        spec.keys.each(args, |index| strays |= !declared().any(|key| key == args.at(index)));
+        spec.keys.each(args, |index| strays |= !self.keys.contains(args.at(index)));
         if strays {
-            self.call.host.tracking().remember(self.call.session.id, declared());
+            self.remembers_all = true;
+            self.call.host.tracking().remember(self.call.session.id, self.keys.drain());
         }
     }
 

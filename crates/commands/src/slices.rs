@@ -39,7 +39,8 @@ use wire::reply::{Mark, Protocol, Reply};
 const SHOWN_BYTES_MIN: usize = 128 << 10;
 /// Elements at which a slice is full: each is likely a cache line that is not at hand.
 const SLICE_COUNT_MAX: usize = 512;
-/// Bytes of a reply at which a slice is full; a single element may exceed them.
+/// Bytes of a reply at which a slice is full. The last element of it may exceed them, of sets and hashes those of one
+/// chain, which are half a dozen.
 const SLICE_BYTES_MAX: usize = 256 << 10;
 /// Bytes that are put aside at once, so that the buffer of replies need not grow with the collection.
 const ASIDE_BYTES_MIN: usize = 256 << 10;
@@ -108,7 +109,8 @@ pub enum Slice {
         revealed: Position,
     },
     /// The key may have changed. The reply has been taken back, its header included: the command must be run anew without
-    /// [`Session::takes_slices`](crate::Session::takes_slices).
+    /// [`Session::takes_slices`](crate::Session::takes_slices), and so until it has ended, or a value that memory has no
+    /// room for would be fetched and begun for ever.
     Changed,
 }
 
@@ -118,7 +120,8 @@ impl Call<'_> {
         self.may_wait && self.session.takes_slices
     }
 
-    /// Goes on in slices with a reply that begins at `start` and whose header, which promises `count` elements of the
+    /// Goes on in slices, and leaves it to whoever writes the last to [forget](crate::Session::forget_caching) what CLIENT
+    /// CACHING said, with a reply that begins at `start` and whose header, which promises `count` elements of the
     /// collection at `key`, is written.
     pub(crate) fn begin_slices(&mut self, key: &[u8], start: Mark, count: usize, walk: Walk) -> Flow {
         let found = self.tx.peek(key).expect("what is shown was just found");
@@ -154,7 +157,8 @@ impl Begun {
     /// meanwhile.
     ///
     /// # Cost
-    /// A lock, a lookup, and 512 elements or 256 KiB.
+    /// A lock, a lookup, and 512 elements or 256 KiB, what its last elements exceed them by not counted. For a list, also a walk
+    /// over its chunks up to where the slice begins, of which there is one for some 4 KiB.
     pub fn go_on(&mut self, engine: Engine<'_>, moment: &Moment, out: &mut Vec<u8>, scratch: &mut Scratch) -> Slice {
         let Scratch { effects, garbage, apart, .. } = scratch;
         let mut reply = Reply::with_apart(out, self.protocol, apart);

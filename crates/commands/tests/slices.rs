@@ -248,6 +248,34 @@ fn a_database_that_is_exchanged_between_two_slices_is_another_moment() {
 }
 
 #[test]
+fn a_reply_that_was_asked_to_be_remembered_is_so_when_it_was_taken_back_too() {
+    for changes in [&[][..], &["SADD set new"], &["@spill"], &["SADD set new", "@spill"]] {
+        let (mut node, mut session) = (Node::new(), Node::connect(1));
+        fill(&mut node, &mut session, "m");
+        assert_eq!(node.line(&mut session, "CLIENT TRACKING ON OPTIN").reply, b"+OK\r\n");
+        node.line(&mut session, "CLIENT CACHING YES");
+        let (mut writer, mut number) = (Node::connect(2), 0);
+        node.between_slices = Some(Box::new(move |node| {
+            number += 1;
+            if number == 3 {
+                change(node, &mut writer, changes, 0);
+            }
+        }));
+        node.line(&mut session, "SMEMBERS set");
+        node.line(&mut session, "HGETALL hash");
+        let names: Vec<&str> = ["set", "hash"]
+            .into_iter()
+            .filter(|key| {
+                let before = node.host.log.tracking.totals().key_count;
+                node.line(&mut session, &format!("DEL {key}"));
+                node.host.log.tracking.totals().key_count < before
+            })
+            .collect();
+        assert_eq!(names, ["set"], "{changes:?}: what was asked for holds for one command");
+    }
+}
+
+#[test]
 fn nothing_is_locked_between_two_slices() {
     let (mut node, mut session) = (Node::new(), Node::connect(1));
     fill(&mut node, &mut session, "m");

@@ -475,9 +475,10 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             self.client.begin_command(resolved.number());
             let start = self.out.len();
             let ran = match self.run_now(resolved, args, moment) {
-                Ran::Done { flow: Flow::Begun(begun), .. } => {
-                    Box::pin(self.go_on(begun, resolved, args, moment)).await?
-                }
+                Ran::Done { flow: Flow::Begun(begun), .. } => match Box::pin(self.go_on(begun, moment)).await? {
+                    Some(ran) => ran,
+                    None => continue,
+                },
                 ran => ran,
             };
             let server = &self.server;
@@ -510,6 +511,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                     if std::mem::take(&mut self.scratch.has_grown) {
                         self.server.node.make_room();
                     }
+                    self.session.takes_slices = true;
                     return Ok(flow);
                 }
                 Ran::Queued => {
@@ -522,6 +524,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                         tracing::error!(%error, "a spilled value cannot be read back");
                         let error = run::unfetched(&mut self.session, resolved, &error);
                         self.reply_error(error.reply());
+                        self.session.takes_slices = true;
                         return Ok(Flow::Done);
                     }
                     self.restart(moment);
@@ -531,15 +534,10 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
     }
 
     /// Goes on with a reply slice by slice, and lets others have their turn before each. That time is not counted as the
-    /// command's. Where the key changes meanwhile, the command is run anew, and its reply written at once.
+    /// command's. Where the key changes meanwhile, `None`: the command is to be run anew, and until it has ended, however
+    /// often that takes, it takes no slices.
     #[cold]
-    async fn go_on(
-        &mut self,
-        mut begun: Box<Begun>,
-        resolved: Resolved,
-        args: Args<'_>,
-        moment: &mut Moment,
-    ) -> Result<Ran, End> {
+    async fn go_on(&mut self, mut begun: Box<Begun>, moment: &mut Moment) -> Result<Option<Ran>, End> {
         loop {
             let stopped = self.server.statistics.timer();
             tokio::task::yield_now().await;
@@ -551,16 +549,17 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             match self.with_engine(|engine, _, out, scratch| begun.go_on(engine, moment, out, scratch)) {
                 Slice::More => self.check_output_limit()?,
                 Slice::Last { revealed } => {
-                    return Ok(Ran::Done { flow: Flow::Done, revealed, wrote: false, verdict: Verdict::Answered });
+                    self.session.forget_caching();
+                    let (flow, verdict) = (Flow::Done, Verdict::Answered);
+                    return Ok(Some(Ran::Done { flow, revealed, wrote: false, verdict }));
                 }
-                Slice::Changed => break,
+                Slice::Changed => {
+                    self.scratch.lookups = Lookups::default();
+                    self.session.takes_slices = false;
+                    return Ok(None);
+                }
             }
         }
-        self.scratch.lookups = Lookups::default();
-        self.session.takes_slices = false;
-        let ran = self.run_now(resolved, args, moment);
-        self.session.takes_slices = true;
-        Ok(ran)
     }
 
     /// Serves those who wait for keys that the last command made ready.

@@ -202,6 +202,7 @@ impl Node {
                 Ran::Done { flow: Flow::Begun(mut begun), .. } => {
                     session.takes_slices = self.go_on(&mut begun, &mut reply);
                     if session.takes_slices {
+                        session.forget_caching();
                         return Answer { reply: self.joined(reply), flow: Flow::Done };
                     }
                     assert!(reply.is_empty(), "a reply that is taken back leaves nothing");

@@ -83,6 +83,12 @@ impl Held {
         }
     }
 
+    /// Whether it is compressed.
+    #[inline]
+    pub fn is_compressed(&self) -> bool {
+        matches!(self, Held::Compressed(_))
+    }
+
     /// Bytes of what the chunk was given on the heap.
     #[inline]
     pub fn heap_bytes(&self) -> usize {

@@ -9,8 +9,8 @@
 //!
 //! A chunk is compressed when another one, begun at an end, moves it in to `PLAIN_MAX`, and made plain when chunks that
 //! go move it out to `PLAIN_MIN`, so that a list that grows and shrinks by a little does neither. A chunk that is
-//! changed in the middle stays plain, since it may be changed again soon: each chunk begun at an end has one more in the
-//! row looked at, in turn, so that such are compressed after a while.
+//! changed in the middle stays plain, since it may be changed again soon: each chunk begun at an end has a few of
+//! the row looked at, in turn, so that such are compressed after a while.
 //!
 //! Elements pay for it: each that is added allows for so many bytes to be compressed, so that compressing never adds
 //! more than a few percent to what adding elements costs anyway. Small ones, of which a list spends most beside their
@@ -20,7 +20,7 @@
 //! Deliberately not here: a setting. Lists below twice `PLAIN_MAX` chunks are never compressed, which are the queues
 //! whose work is soon done.
 //!
-//! Invariants: no chunk is empty; `count` and `room_bytes` are sums over the chunks; the first and the last
+//! Invariants: no chunk is empty; `count` and `bytes` are sums over the chunks; the first and the last
 //! `PLAIN_MIN` chunks are plain.
 //!
 //! Source: Redis's `list-compress-depth` for the idea.
@@ -39,8 +39,11 @@ pub(super) const PLAIN_MAX: usize = 8;
 /// its own bytes, for whatever else adding it costs grows with them.
 const ALLOWED_BYTES: usize = 32;
 const ALLOWED_PART: usize = 24;
-/// What is allowed and not used is kept up to this.
+/// What is allowed and not used is kept up to this, doubled with each try in vain as its cost is.
 const ALLOWANCE_BYTES_MAX: usize = 2 * CHUNK_BYTES_MAX;
+/// Chunks that are looked at in turn for each that is begun: more than one, or a row that grows would never be looked
+/// through.
+const LOOKS: usize = 4;
 /// Tries in vain after which the next costs no more than after the last: 32 times the bytes of a chunk.
 const VAIN_COUNT_MAX: u32 = 5;
 
@@ -50,8 +53,7 @@ pub(super) struct Many {
     chunks: VecDeque<Held>,
     /// Elements of all chunks.
     count: usize,
-    /// Bytes of their rooms and blocks.
-    room_bytes: usize,
+    bytes: Bytes,
     /// The chunk that was looked at last, in turn.
     looked_at: usize,
     /// Bytes that elements have paid for, less those compressed.
@@ -60,12 +62,48 @@ pub(super) struct Many {
     vain_count: u32,
 }
 
+/// Sums over chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Bytes {
+    /// Of rooms and blocks.
+    held: usize,
+    /// That blocks are shorter than what they expand to.
+    saved: usize,
+}
+
+impl Bytes {
+    fn of(held: &Held) -> Bytes {
+        let bytes = held.heap_bytes();
+        Bytes { held: bytes, saved: if held.is_compressed() { held.used_bytes() - bytes } else { 0 } }
+    }
+
+    fn of_all(chunks: &VecDeque<Held>) -> Bytes {
+        let mut bytes = Bytes::default();
+        for held in chunks {
+            bytes.add(Bytes::of(held));
+        }
+        bytes
+    }
+
+    #[inline]
+    fn add(&mut self, more: Bytes) {
+        self.held += more.held;
+        self.saved += more.saved;
+    }
+
+    #[inline]
+    fn remove(&mut self, less: Bytes) {
+        self.held -= less.held;
+        self.saved -= less.saved;
+    }
+}
+
 impl Many {
     /// A list of these chunks.
     pub fn of(chunks: VecDeque<Held>) -> Many {
         let count = chunks.iter().map(Held::len).sum();
-        let room_bytes = chunks.iter().map(Held::heap_bytes).sum();
-        let mut many = Many { chunks, count, room_bytes, ..Many::default() };
+        let bytes = Bytes::of_all(&chunks);
+        let mut many = Many { chunks, count, bytes, ..Many::default() };
         many.make_end_plain(End::Front);
         many.make_end_plain(End::Back);
         many
@@ -91,7 +129,13 @@ impl Many {
     /// Heap bytes.
     #[inline]
     pub fn bytes(&self) -> usize {
-        size_of::<Many>() + self.chunks.capacity() * size_of::<Held>() + self.room_bytes
+        size_of::<Many>() + self.chunks.capacity() * size_of::<Held>() + self.bytes.held
+    }
+
+    /// As [`super::List::expanded_bytes`].
+    #[inline]
+    pub fn expanded_bytes(&self) -> usize {
+        self.bytes() + self.bytes.saved
     }
 
     /// As [`super::List::locate`].
@@ -135,7 +179,7 @@ impl Many {
         if !is_pushed {
             chunk.shrink(8);
         }
-        self.room_bytes = self.room_bytes + chunk.room_bytes() - before;
+        self.bytes.held = self.bytes.held + chunk.room_bytes() - before;
         self.count += 1;
         if !is_pushed {
             self.push_chunk(end, Chunk::begun(end, packed));
@@ -144,10 +188,11 @@ impl Many {
 
     /// Adds a chunk at an end, whose elements are counted.
     fn push_chunk(&mut self, end: End, new: Chunk) {
-        self.room_bytes += new.room_bytes();
+        self.bytes.held += new.room_bytes();
         let (filled, moved_in) = match end {
             End::Front => {
                 self.chunks.push_front(Held::from(new));
+                self.looked_at += 1;
                 (1, PLAIN_MAX)
             }
             End::Back => {
@@ -159,15 +204,17 @@ impl Many {
         filled.set_untried();
         self.allowance_bytes += filled.len() * ALLOWED_BYTES + filled.used_bytes() / ALLOWED_PART;
         self.compress(moved_in);
-        self.looked_at = if self.looked_at + 1 < self.chunks.len() { self.looked_at + 1 } else { 0 };
-        self.compress(self.looked_at);
+        for _ in 0..LOOKS {
+            self.looked_at = if self.looked_at + 1 < self.chunks.len() { self.looked_at + 1 } else { 0 };
+            self.compress(self.looked_at);
+        }
         self.allowance_bytes = self.allowance_bytes.min(ALLOWANCE_BYTES_MAX << self.vain_count);
     }
 
-    /// Compresses a chunk if it lies deep enough, was not tried, and is paid for.
+    /// Compresses a chunk if it lies deep enough, is not too large, was not tried, and is paid for.
     fn compress(&mut self, number: usize) {
         let is_deep = PLAIN_MAX <= number && number + PLAIN_MAX < self.chunks.len();
-        if !is_deep || !self.chunks[number].is_untried() {
+        if !is_deep || !self.chunks[number].is_untried() || CHUNK_BYTES_MAX < self.chunks[number].used_bytes() {
             return;
         }
         let held = &mut self.chunks[number];
@@ -176,9 +223,9 @@ impl Many {
             return;
         }
         self.allowance_bytes -= cost;
-        self.room_bytes -= held.heap_bytes();
+        self.bytes.remove(Bytes::of(held));
         self.vain_count = if held.compress() { 0 } else { VAIN_COUNT_MAX.min(self.vain_count + 1) };
-        self.room_bytes += held.heap_bytes();
+        self.bytes.add(Bytes::of(held));
     }
 
     /// Makes the chunks next to an end plain.
@@ -186,8 +233,8 @@ impl Many {
         let count = self.chunks.len();
         for distance in 0..PLAIN_MIN.min(count) {
             let held = &mut self.chunks[if end == End::Front { distance } else { count - 1 - distance }];
-            self.room_bytes -= held.heap_bytes();
-            self.room_bytes += held.make_plain().room_bytes();
+            self.bytes.remove(Bytes::of(held));
+            self.bytes.held += held.make_plain().room_bytes();
         }
     }
 
@@ -205,11 +252,14 @@ impl Many {
                 break;
             }
             count -= held.len();
-            self.room_bytes -= held.heap_bytes();
+            self.bytes.remove(Bytes::of(held));
             match end {
-                End::Front => self.chunks.pop_front(),
-                End::Back => self.chunks.pop_back(),
-            };
+                End::Front => {
+                    self.chunks.pop_front();
+                    self.looked_at = self.looked_at.saturating_sub(1);
+                }
+                End::Back => drop(self.chunks.pop_back()),
+            }
         }
         if self.chunks.len() < chunk_count {
             self.make_end_plain(end);
@@ -230,8 +280,8 @@ impl Many {
         assert!(2 <= self.chunks.len());
         assert!(self.chunks.iter().all(|chunk| 0 < chunk.len()));
         assert_eq!(self.count, self.chunks.iter().map(Held::len).sum::<usize>());
-        assert_eq!(self.room_bytes, self.chunks.iter().map(Held::heap_bytes).sum::<usize>());
-        let is_compressed = |held: &Held| matches!(held, Held::Compressed(_));
+        assert_eq!(self.bytes, Bytes::of_all(&self.chunks));
+        let is_compressed = |held: &Held| held.is_compressed();
         assert!(!self.chunks.iter().take(PLAIN_MIN).any(is_compressed), "the front is plain");
         assert!(!self.chunks.iter().rev().take(PLAIN_MIN).any(is_compressed), "the back is plain");
         self.chunks.iter().filter(|held| is_compressed(held)).count()
@@ -241,10 +291,10 @@ impl Many {
     pub fn replace(&mut self, number: usize, changed: Changed) {
         let old = self.chunks.remove(number).expect("the chunk was just looked at");
         self.count -= old.len();
-        self.room_bytes -= old.heap_bytes();
+        self.bytes.remove(Bytes::of(&old));
         for chunk in changed.into_iter().rev() {
             self.count += chunk.len();
-            self.room_bytes += chunk.room_bytes();
+            self.bytes.held += chunk.room_bytes();
             self.chunks.insert(number, Held::from(chunk));
         }
     }

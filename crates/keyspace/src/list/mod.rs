@@ -82,11 +82,14 @@ impl List {
         }
     }
 
-    /// Heap bytes that the list would take at most if none of its chunks were compressed: what reading all of it is like.
-    /// Cost: constant.
+    /// Heap bytes that the list would take if none of its chunks were compressed: what reading all of it is like. Cost:
+    /// constant.
     #[inline]
     pub fn expanded_bytes(&self) -> usize {
-        self.bytes().max(self.chunk_count() * CHUNK_BYTES_MAX)
+        match &self.form {
+            Form::One(chunk) => chunk.room_bytes(),
+            Form::Many(many) => many.expanded_bytes(),
+        }
     }
 
     /// Allocations that freeing the list gives back.

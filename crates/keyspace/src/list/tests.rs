@@ -267,21 +267,41 @@ fn what_a_queue_takes_out_is_what_went_in_from_either_end() {
 #[test]
 fn reading_changes_nothing_and_a_change_in_the_middle_is_compressed_again_after_a_while() {
     let text = |number: usize| format!("job:{number:08}");
-    let mut list = filled(End::Back, 40_000, text);
-    let (compressed, bytes) = (compressed_count(&list), list.bytes());
-    assert!(20 < compressed);
-    elements(&list, End::Back, 0..40_000);
-    assert_eq!((compressed_count(&list), list.bytes()), (compressed, bytes));
+    let (front, back) = (End::Front, End::Back);
+    for (pushed_at, taken_at) in [(back, None), (front, None), (back, Some(front)), (front, Some(back))] {
+        let mut list = filled(pushed_at, 40_000, text);
+        let (compressed, bytes) = (compressed_count(&list), list.bytes());
+        assert!(20 < compressed);
+        elements(&list, End::Back, 0..40_000);
+        assert_eq!((compressed_count(&list), list.bytes()), (compressed, bytes));
 
-    for index in (10_000..30_000).step_by(200) {
-        assert!(list.set(index, Str::of(text(index + 1).as_bytes())));
+        for index in (10_000..30_000).step_by(200) {
+            assert!(list.set(index, Str::of(text(index + 1).as_bytes())));
+        }
+        assert!(compressed_count(&list) < compressed / 2, "chunks were changed");
+        for number in 0..40_000 {
+            list.push(pushed_at, Str::of(text(number).as_bytes()));
+            if let Some(end) = taken_at {
+                list.trim(end, 1);
+            }
+        }
+        let (chunks, compressed_then) = (list.chunk_count(), compressed_count(&list));
+        let added = if taken_at.is_some() { 0 } else { chunks / 2 };
+        assert!(compressed + added - 5 <= compressed_then, "{pushed_at:?} {compressed_then} of {compressed}");
     }
-    assert!(compressed_count(&list) < compressed / 2, "chunks were changed");
-    for number in 0..40_000 {
-        list.push(End::Back, Str::of(text(number).as_bytes()));
-        list.trim(End::Front, 1);
-    }
-    assert!(compressed - 5 <= compressed_count(&list), "{} of {compressed}", compressed_count(&list));
+}
+
+#[test]
+fn a_list_expands_to_what_it_would_take_uncompressed() {
+    let list = filled(End::Back, 40_000, |number| format!("job:{number:08}"));
+    assert!(0 < compressed_count(&list));
+    let (taken, expanded) = (list.bytes(), list.expanded_bytes());
+    assert!(taken * 2 < expanded && (40_000 * 12..40_000 * 14).contains(&expanded), "{taken} {expanded}");
+    let mut large = filled(End::Back, 40, |_| "x".repeat(100_000));
+    assert_eq!(large.expanded_bytes(), large.bytes(), "what is too large is not compressed");
+    let (before, long) = (large.bytes(), "y".repeat(1_000));
+    (0..4_000).for_each(|_| large.push(End::Back, Str::of(long.as_bytes())));
+    assert!(before + 4_000_000 < large.expanded_bytes() && large.bytes() < large.expanded_bytes());
 }
 
 #[test]

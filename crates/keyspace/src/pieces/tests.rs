@@ -332,6 +332,32 @@ fn a_value_that_does_not_change_is_whole_without_the_journal() {
     }
 }
 
+#[test]
+fn a_compressed_list_goes_in_pieces_for_what_it_expands_to() {
+    const COUNT: usize = 30_000;
+    let mut live = Live::new(7);
+    let mut body = Vec::new();
+    let names: Vec<Vec<u8>> = (0..COUNT as u64).map(name).collect();
+    effect::put_list_push(&mut body, 0, KEY, End::Back, names.iter().map(Vec::as_slice));
+    live.commit(body);
+    let limits = PieceLimits::STANDARD;
+    let Some(Value::List(list)) = live.value() else { unreachable!("it was just pushed") };
+    assert!(list.bytes() < limits.value_bytes_min && limits.value_bytes_min <= list.expanded_bytes());
+    let (mut blocks, mut file, mut pieces) = (BlockWriter::new(limits), Vec::new(), 0);
+    header(&live).encode(&mut file);
+    blocks.add_bucket(&live.partition, 0, 0);
+    while blocks.has_large() {
+        blocks.add_piece(&mut live.partition);
+        pieces += 1;
+        let mut change = Vec::new();
+        effect::put_list_set(&mut change, 0, KEY, COUNT / 2 + pieces, b"another");
+        live.commit(change);
+    }
+    blocks.finish(Position::ZERO, &mut file);
+    assert!(5 < pieces, "{pieces}");
+    assert!(Live::dump(&reopened(&file, &live.batches)) == Live::dump(&live.partition));
+}
+
 /// Pushes at the back faster than pieces are written: each piece is then larger than what came in before it.
 #[test]
 fn a_list_that_grows_faster_than_its_pieces_is_written_all_the_same() {

@@ -8,8 +8,9 @@ use wire::value::{Decoded, Value};
 
 /// Bytes of a reply from which on it becomes JSON in turns.
 const LARGE_BYTES_MIN: usize = 128 << 10;
-/// Elements of it that are written before others have their turn.
+/// Elements, and bytes, of it that are written before others have their turn.
 const TURN_COUNT_MAX: u64 = 512;
+const TURN_BYTES_MAX: usize = 256 << 10;
 
 /// The text of a reply that is an error, without its marker.
 pub fn error_of(reply: &[u8]) -> Option<&[u8]> {
@@ -87,6 +88,7 @@ async fn put_in_turns(out: &mut Vec<u8>, reply: &[u8], bytes: Bytes) -> Option<(
         _ => return None,
     };
     let mut rest = &reply[line + 2..];
+    let (mut turn_ends, mut bytes_left) = (TURN_COUNT_MAX, rest.len());
     out.push(if is_map { b'{' } else { b'[' });
     for index in 0..count {
         if index > 0 {
@@ -97,8 +99,9 @@ async fn put_in_turns(out: &mut Vec<u8>, reply: &[u8], bytes: Bytes) -> Option<(
             out.push(b':');
         }
         put_json(out, &take_value(&mut rest), bytes);
-        if index % TURN_COUNT_MAX == TURN_COUNT_MAX - 1 {
+        if turn_ends <= index || TURN_BYTES_MAX <= bytes_left - rest.len() {
             tokio::task::yield_now().await;
+            (turn_ends, bytes_left) = (index + TURN_COUNT_MAX, rest.len());
         }
     }
     out.push(if is_map { b'}' } else { b']' });
