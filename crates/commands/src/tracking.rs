@@ -167,10 +167,14 @@ impl State {
         }
     }
 
-    fn invalidate_all(&mut self, revealed: Position) {
+    fn forget_all(&mut self) {
         self.keys = Map::default();
         self.order = Vec::new();
         self.reader_count = 0;
+    }
+
+    fn invalidate_all(&mut self, revealed: Position) {
+        self.forget_all();
         for tracker in self.trackers.values_mut() {
             tracker.tell(None, revealed);
         }
@@ -199,6 +203,10 @@ impl State {
             if ids.is_empty() {
                 self.prefixes.remove(&prefix);
             }
+        }
+        // From here on nobody hears of changes, by which keys are forgotten.
+        if self.trackers.is_empty() {
+            self.forget_all();
         }
     }
 }
@@ -369,6 +377,23 @@ mod tests {
         told.sort();
         told.dedup();
         assert_eq!(told.len(), 9, "no key is forgotten twice");
+    }
+
+    #[test]
+    fn nothing_is_remembered_once_nobody_tracks() {
+        let (tracking, inbox) = (Tracking::new(9), Arc::new(Inbox::default()));
+        for id in [1, 2] {
+            tracking.start(id, inbox.clone(), mode(None));
+            tracking.remember(id, [&b"a"[..], b"b"].into_iter());
+        }
+        tracking.stop(1);
+        assert_eq!(tracking.totals().key_count, 2, "somebody else has read them");
+        tracking.stop(2);
+        let totals = tracking.totals();
+        assert_eq!((totals.client_count, totals.key_count, totals.item_count), (0, 0, 0));
+        tracking.start(1, inbox.clone(), mode(None));
+        tracking.state.lock().invalidate(b"a", 0, Position::ZERO);
+        assert!(inbox.told.lock().is_empty());
     }
 
     #[test]
