@@ -18,7 +18,7 @@ import time
 import traceback
 
 from resp import Connection
-from support import Server, free_port, parser
+from support import Server, attempt, free_port, parser
 
 PASSWORD = "open sesame"
 JSON = "application/json"
@@ -594,16 +594,6 @@ CHECKS = [
     curl_gets_what_it_put,
 ]
 WITH_PASSWORD = [users_are_those_of_the_server]
-
-
-def attempt(check, door) -> bool:
-    """Tries one check and says when it fails."""
-    try:
-        check(door)
-    except Exception:
-        print(f"FAILED   {check.__name__}\n{traceback.format_exc(limit=3)}", flush=True)
-        return False
-    return True
 
 
 def content_types_outlive_the_process(template: str) -> bool:

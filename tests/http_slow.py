@@ -20,7 +20,7 @@ import time
 import traceback
 
 from resp import Connection
-from support import Server, free_port, parser
+from support import Server, attempt, free_port, parser
 
 # As the server has them.
 HEAD_SECONDS_MAX = 10
@@ -208,11 +208,7 @@ def main() -> int:
         port = free_port()
         with Server(options.server_command.replace("--http-port 0", f"--http-port {port}"), flags=flags) as server:
             server.start()
-            try:
-                check(server, port)
-            except Exception:
-                failed += 1
-                print(f"FAILED   {check.__name__}\n{traceback.format_exc(limit=3)}", flush=True)
+            failed += not attempt(check, server, port)
     print(f"{len(CHECKS) - failed} of {len(CHECKS)} checks passed")
     return 1 if failed else 0
 

@@ -17,10 +17,9 @@ import shutil
 import socket
 import subprocess
 import sys
-import traceback
 
 from resp import Connection
-from support import Server, free_port, parser
+from support import Server, attempt, free_port, parser
 
 STREAMS = ("/v1/subscribe", "/v1/subscribe/{channel}", "/v1/changes")
 # What the examples call a key of each type.
@@ -333,11 +332,7 @@ def main() -> int:
             response, body = door.ask("GET", "/v1/openapi.json")
             expect(response.status, 200)
             door.document = json.loads(body)
-            try:
-                check(door)
-            except Exception:
-                failed += 1
-                print(f"FAILED   {check.__name__}\n{traceback.format_exc(limit=3)}", flush=True)
+            failed += not attempt(check, door)
     print(f"{len(CHECKS) - failed} of {len(CHECKS)} checks passed")
     return 1 if failed else 0
 

@@ -18,11 +18,10 @@ import select
 import sys
 import threading
 import time
-import traceback
 import urllib.request
 
 from resp import Closed, Connection, Refused, encode
-from support import Server, free_port, parser
+from support import Server, attempt, free_port, parser
 
 COUNT = 30_000
 PAIRS = 64
@@ -304,11 +303,7 @@ def main() -> int:
             os.environ.pop("TOKIO_WORKER_THREADS", None)
         with Server(options.server_command.replace("--http-port 0", f"--http-port {port}")) as server:
             server.start()
-            try:
-                check(server, port)
-            except Exception:
-                failed += 1
-                print(f"FAILED   {check.__name__}\n{traceback.format_exc(limit=3)}", flush=True)
+            failed += not attempt(check, server, port)
     print(f"{len(CHECKS) - failed} of {len(CHECKS)} checks passed")
     return 1 if failed else 0
 

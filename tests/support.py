@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # The build that is tested: `debug` where one that is made faster is wanted.
@@ -130,6 +131,16 @@ class Server:
     def __exit__(self, kind, _value, _trace):
         self.keep |= kind not in (None, KeyboardInterrupt, SystemExit)
         self.close()
+
+
+def attempt(check, *given) -> bool:
+    """Tries one check and says when it fails."""
+    try:
+        check(*given)
+    except Exception:
+        print(f"FAILED   {check.__name__}\n{traceback.format_exc(limit=3)}", flush=True)
+        return False
+    return True
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
