@@ -166,6 +166,8 @@ def versions_are_compared_and_set(door):
     for stale in (first, '"0"', "nonsense"):
         expect_problem(door.ask("PUT", "/v1/kv/k", b"3", if_match=stale), 412)
     expect_problem(door.ask("DELETE", "/v1/kv/k", if_match=first), 412)
+    for method in ("PUT", "DELETE"):
+        expect_problem(door.ask(method, "/v1/kv/k", b"3", if_match=second.headers["etag"].strip('"')), 400)
     expect(door.ask("GET", "/v1/kv/k", if_none_match=second.headers["etag"]).status, 304)
     expect(door.ask("GET", "/v1/kv/k", if_none_match=first).body, b"2")
     expect(door.ask("PUT", "/v1/kv/k", b"4", if_match="*").status, 204)

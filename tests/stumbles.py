@@ -175,6 +175,10 @@ def imports(judge: Judge, larder: Larder):
     target = ("--data-dir", "imported")
     judge.says("a text to import", larder.run("import", "note.txt", *target), 1, *expected, 'it begins with "a note')
     judge.says("a compressed file", larder.run("import", "dump.rdb.gz", *target), 1, *expected, "compressed by gzip")
+    (larder.home / "nothing.rdb").touch()
+    for flags in ((), ("--replace",), ("--merge",)):
+        done = larder.run("import", "nothing.rdb", *target, *flags)
+        judge.says(f"an empty file {' '.join(flags)}", done, 1, "nothing.rdb is empty")
     judge.says("an empty directory", larder.run("import", "empty", *target), 1, "holds nothing to import", "appendonlydir", "dump.rdb")
     redis = larder.home / "redis"
     (redis / "appendonlydir").mkdir(parents=True)

@@ -139,6 +139,7 @@ fn exec<'e>(
     let Engine { host, observer, .. } = engine;
     let mut call =
         Call { args, reply, tx, session, host, observer, may_wait: false, refuse_growth: moment.refuse_growth };
+    call.observer.begins();
     let flow = run_all(&mut call, &transaction);
     let Call { tx, session, .. } = call;
     session.forget_caching();

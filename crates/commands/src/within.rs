@@ -52,6 +52,9 @@ pub struct Inner<'a> {
 
 /// Who is told of commands that run within others: statistics, logs and monitors.
 pub trait Observer {
+    /// The first of several commands begins now: what was done until then is none of theirs.
+    fn begins(&self) {}
+
     /// A command has run.
     fn ran(&self, inner: &Inner<'_>);
 

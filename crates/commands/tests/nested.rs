@@ -127,6 +127,38 @@ fn an_error_that_a_script_ends_with_is_told_once() {
     }
 }
 
+/// What it was told, in order.
+#[derive(Default)]
+struct InOrder(RefCell<Vec<String>>);
+
+impl Observer for InOrder {
+    fn begins(&self) {
+        self.0.borrow_mut().push("begins".to_owned());
+    }
+
+    fn ran(&self, inner: &Inner<'_>) {
+        self.0.borrow_mut().push(String::from_utf8_lossy(inner.args.at(0)).into_owned());
+    }
+}
+
+#[test]
+fn what_exec_does_before_its_first_command_is_not_that_commands() {
+    let mut node = Node::new();
+    let mut session = Node::connect(1);
+    for line in ["multi", "set a 1", "incr a"] {
+        node.line(&mut session, line);
+    }
+    let mut queue = ArgsQueue::default();
+    queue.push([&b"exec"[..]]);
+    let told = InOrder::default();
+    let engine = Engine { keyspace: &node.keyspace, journal: &node.journal, host: &node.host, observer: &told };
+    let clock = AccessClock { seconds: 0, frequency: None, random: 1 };
+    let moment = Moment { now: node.clock.wall_ms(), clock, refuse_growth: None, weighs: false };
+    let (mut out, mut scratch, args) = (Vec::new(), Scratch::default(), queue.args(0));
+    run(engine, resolve(&args).expect("EXEC"), &mut session, args, &moment, &mut out, &mut scratch);
+    assert_eq!(told.0.into_inner(), ["begins", "set", "incr"]);
+}
+
 #[test]
 fn a_partition_that_somebody_holds_is_waited_for_in_order_only() {
     let node = Node::new();

@@ -782,6 +782,10 @@ struct Watching<'a> {
 }
 
 impl Observer for Watching<'_> {
+    fn begins(&self) {
+        self.timer.set(self.server.statistics.timer());
+    }
+
     fn ran(&self, inner: &Inner<'_>) {
         let Inner { resolved, args, db, reply, verdict, origin } = inner;
         let (client, verdict) = (self.client, *verdict);

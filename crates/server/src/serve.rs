@@ -8,7 +8,9 @@
 
 use crate::admin;
 use crate::clients::ClientRegistry;
-use crate::config::{ClientClass, Loaded, LogLevel, MaxmemoryPolicy, OutputLimit, SettingId, Settings, SyncMode};
+use crate::config::{
+    ClientClass, Loaded, LogLevel, MaxmemoryPolicy, OutputLimit, SettingId, Settings, Source, SyncMode,
+};
 use crate::data_dir;
 use crate::descriptors;
 use crate::exit::{self, Exit};
@@ -252,6 +254,12 @@ pub(crate) fn open_node(settings: &Settings, memory: MemoryLimit) -> Result<Node
     let node = Node::open(disk, Arc::new(RealClock::new()), &RealEntropy, options, &told)?;
     if let Some(torn) = &node.recovered.torn {
         tracing::warn!("the journal's end was not written whole, as after a crash: {torn} were cut off");
+    }
+    let (asked, found) = (settings.partition_count(), node.keyspace.partition_count());
+    if asked != found && settings.entry(SettingId::of("partitions")).source != Source::Default {
+        tracing::warn!(
+            "the data directory has {found} partitions, and keeps them: --partitions {asked} is for a new one"
+        );
     }
     let milliseconds = started.elapsed().as_millis() as u64;
     tracing::info!(dir = %data_dir.display(), replayed = node.recovered.records, milliseconds, "data directory open");

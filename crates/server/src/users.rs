@@ -5,6 +5,7 @@
 
 use crate::config::{SettingId, Settings};
 use commands::acl::{Defaults, NamedUser, Users, parse_users};
+use std::io::ErrorKind;
 
 const ACLFILE: SettingId = SettingId::of("aclfile");
 const USERS: SettingId = SettingId::of("users");
@@ -41,7 +42,10 @@ fn named_users(settings: &Settings) -> Result<Option<Vec<NamedUser>>, String> {
 
 /// The text of the file at `path`.
 pub fn read(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("Error loading ACLs, opening file '{path}': {error}"))
+    std::fs::read_to_string(path).map_err(|error| {
+        let hint = if error.kind() == ErrorKind::NotFound { "; an empty one is enough to begin with" } else { "" };
+        format!("Error loading ACLs, opening file '{path}': {error}{hint}")
+    })
 }
 
 /// Lines of the setting, `name rule …`, as lines of a file.

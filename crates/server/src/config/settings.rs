@@ -465,22 +465,25 @@ mod tests {
     #[test]
     fn a_hook_makes_a_start_setting_live_and_its_refusal_takes_everything_back() {
         let settings = defaults();
-        assert!(settings.set(&[("port", "7000")]).is_err());
+        assert!(settings.set(&[("admin-port", "7000")]).is_err());
         let timeouts = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&timeouts);
         settings.on_change(SettingId::of("timeout"), move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
             Ok(())
         });
-        settings.on_change(SettingId::of("port"), |value| match value.number {
+        settings.on_change(SettingId::of("admin-port"), |value| match value.number {
             1 => Err("Unable to listen on this port".to_owned()),
             _ => Ok(()),
         });
-        let refusal = settings.set(&[("timeout", "5"), ("port", "1"), ("maxmemory", "1mb")]).unwrap_err();
-        assert!(refusal.to_string().ends_with("argument 'port') - Unable to listen on this port"));
-        assert_eq!((settings.idle_seconds_max(), settings.port(), settings.memory_bytes_max()), (0, 6379, 0));
+        let refusal = settings.set(&[("timeout", "5"), ("admin-port", "1"), ("maxmemory", "1mb")]).unwrap_err();
+        assert!(refusal.to_string().ends_with("argument 'admin-port') - Unable to listen on this port"));
+        assert_eq!(
+            (settings.idle_seconds_max(), settings.text(SettingId::of("admin-port")), settings.memory_bytes_max()),
+            (0, "9121".to_owned(), 0)
+        );
         assert_eq!(timeouts.load(Ordering::Relaxed), 2, "agreed, then told of the old value");
-        assert_eq!(settings.set(&[("port", "7000")]).unwrap()[0].text, "7000");
+        assert_eq!(settings.set(&[("admin-port", "7000")]).unwrap()[0].text, "7000");
     }
 
     #[test]

@@ -40,12 +40,19 @@ pub(super) fn of(source: &Path) -> Result<Vec<Part>, Failure> {
     } else {
         vec![source.to_owned()]
     };
+    // Before anything was appended an append-only file is empty; a copy that failed is, too.
+    if found.is_file() && found.len() == 0 {
+        return Err(failure("is empty: there is nothing to import".to_owned()));
+    }
     let count = paths.len();
     paths.into_iter().enumerate().map(|(at, path)| part(path, at + 1 == count)).collect()
 }
 
 fn part(path: PathBuf, is_last: bool) -> Result<Part, Failure> {
     match std::fs::metadata(&path) {
+        Ok(found) if found.is_file() && found.len() == 0 && path.extension().is_some_and(|name| name == "rdb") => {
+            Err(Failure::Source { path, what: "is empty, which no RDB file is".to_owned() })
+        }
         Ok(found) if found.is_file() => Ok(Part { path, bytes: found.len(), is_last }),
         Ok(_) => Err(Failure::Source { path, what: "is not a file".to_owned() }),
         Err(error) => Err(Failure::Source { path, what: format!("cannot be opened: {error}") }),

@@ -116,6 +116,9 @@ impl Holdings {
     }
 
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.0.iter().flatten().all(|count| *count == 0) {
+            return writeln!(out, "  no keys");
+        }
         for (number, counts) in self.0.iter().enumerate().filter(|(_, counts)| counts.iter().any(|count| 0 < *count)) {
             let kinds = KINDS.iter().zip(counts).filter(|(_, count)| 0 < **count);
             let kinds: Vec<String> = kinds.map(|((_, name), count)| format!("{name} {count}")).collect();

@@ -29,6 +29,8 @@ enum Tag {
     Version(u64),
     /// Something that no key is ever at.
     Other,
+    /// Not a tag at all: quotes are part of one.
+    Malformed,
 }
 
 /// One tag; weak ones are as good as strong ones, since versions tell bytes apart.
@@ -38,8 +40,10 @@ fn tag(value: &[u8]) -> Tag {
         return Tag::Any;
     }
     let value = value.strip_prefix(b"W/").unwrap_or(value);
-    let version = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).and_then(parse_u64);
-    version.filter(|version| *version != 0).map_or(Tag::Other, Tag::Version)
+    let Some(quoted) = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")) else {
+        return Tag::Malformed;
+    };
+    parse_u64(quoted).filter(|version| *version != 0).map_or(Tag::Other, Tag::Version)
 }
 
 /// Begins a command whose first argument is the key. Returns false when the key is spelled wrong.
@@ -229,6 +233,8 @@ pub async fn put<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
 }
 
 const UNMET: &str = "the key is not at that version";
+/// Shells take quotes away, so this is easily said.
+const MALFORMED: &str = "If-Match is * or an ETag with its quotes, such as \"7\"";
 
 /// Adds media type, condition and time to live. Returns false when the condition cannot hold.
 fn put_options<S>(visit: &mut Visit<'_, S>) -> Result<bool, Wrong> {
@@ -246,6 +252,7 @@ fn put_options<S>(visit: &mut Visit<'_, S>) -> Result<bool, Wrong> {
         (Some(Tag::Any), None) => _ = visit.arguments.add(b"XX"),
         (Some(Tag::Version(version)), None) => _ = visit.arguments.add(b"IFVER").add_number(version),
         (Some(Tag::Other), None) => return Ok(false),
+        (Some(Tag::Malformed), _) => return Err(MALFORMED.to_owned()),
         (None, Some(Tag::Any)) => _ = visit.arguments.add(b"NX"),
         // There would have to be such a key, and none.
         (Some(_), Some(Tag::Any)) => return Ok(false),
@@ -265,6 +272,10 @@ pub async fn delete<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result
         Some(Tag::Version(version)) => _ = visit.arguments.add_number(version),
         Some(Tag::Other) => {
             refuse(visit.answer, 412, UNMET);
+            return Ok(());
+        }
+        Some(Tag::Malformed) => {
+            refuse(visit.answer, 400, MALFORMED);
             return Ok(());
         }
         Some(Tag::Any) | None => {}
@@ -292,9 +303,10 @@ mod tests {
             ("\"7\"", Tag::Version(7)),
             (" W/\"7\" ", Tag::Version(7)),
             ("\"0\"", Tag::Other),
-            ("7", Tag::Other),
+            ("7", Tag::Malformed),
+            ("\"", Tag::Malformed),
             ("\"x\"", Tag::Other),
-            ("", Tag::Other),
+            ("", Tag::Malformed),
         ] {
             assert_eq!(tag(text.as_bytes()), meant, "{text}");
         }
