@@ -137,8 +137,12 @@ const SYNC: Parameter = parameter(
     "string",
     "`disk` answers when what was written is on disk, `os` when the system has it, which is what happens unless said.",
 );
-const IF_MATCH: Parameter =
-    parameter("If-Match", Place::Header, "string", "Only if the key is at this ETag, or there at all where it is `*`.");
+const IF_MATCH: Parameter = parameter(
+    "If-Match",
+    Place::Header,
+    "string",
+    "Only if the key is at this ETag, quotes and all, or there at all where it is `*`.",
+);
 
 const JSON: Option<&str> = Some("application/json");
 const BYTES: Option<&str> = Some("application/octet-stream");
