@@ -8,6 +8,7 @@ Prints a line per check that fails; exit status 1 if any does.
 
 import base64
 import http.client
+import itertools
 import json
 import shutil
 import socket
@@ -163,11 +164,11 @@ def versions_are_compared_and_set(door):
     expect_problem(door.ask("PUT", "/v1/kv/k", b"2", if_none_match="*"), 412)
     second = door.ask("PUT", "/v1/kv/k", b"2", if_match=first)
     expect(second.status, 204)
-    for stale in (first, '"0"', "nonsense"):
+    for stale in (first, '"0"', '"nonsense"'):
         expect_problem(door.ask("PUT", "/v1/kv/k", b"3", if_match=stale), 412)
     expect_problem(door.ask("DELETE", "/v1/kv/k", if_match=first), 412)
-    for method in ("PUT", "DELETE"):
-        expect_problem(door.ask(method, "/v1/kv/k", b"3", if_match=second.headers["etag"].strip('"')), 400)
+    for method, malformed in itertools.product(("PUT", "DELETE"), (second.headers["etag"].strip('"'), "nonsense", '"')):
+        expect_problem(door.ask(method, "/v1/kv/k", b"3", if_match=malformed), 400)
     expect(door.ask("GET", "/v1/kv/k", if_none_match=second.headers["etag"]).status, 304)
     expect(door.ask("GET", "/v1/kv/k", if_none_match=first).body, b"2")
     expect(door.ask("PUT", "/v1/kv/k", b"4", if_match="*").status, 204)
