@@ -29,7 +29,7 @@ enum Tag {
     Version(u64),
     /// Something that no key is ever at.
     Other,
-    /// Not a tag at all: quotes are part of one.
+    /// Not a tag at all: quotes are part of one, and there are none within (RFC 9110 §8.8.3).
     Malformed,
 }
 
@@ -39,10 +39,16 @@ fn tag(value: &[u8]) -> Tag {
     if value == b"*" {
         return Tag::Any;
     }
+    if value.is_empty() {
+        return Tag::Other;
+    }
     let value = value.strip_prefix(b"W/").unwrap_or(value);
     let Some(quoted) = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")) else {
         return Tag::Malformed;
     };
+    if !quoted.iter().all(|byte| matches!(byte, b'!' | b'#'..=b'~')) {
+        return Tag::Malformed;
+    }
     parse_u64(quoted).filter(|version| *version != 0).map_or(Tag::Other, Tag::Version)
 }
 
@@ -234,7 +240,7 @@ pub async fn put<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<()
 
 const UNMET: &str = "the key is not at that version";
 /// Shells take quotes away, so this is easily said.
-const MALFORMED: &str = "If-Match is * or an ETag with its quotes, such as \"7\"";
+const MALFORMED: &str = "If-Match is * or one ETag with its quotes, such as \"7\"";
 
 /// Adds media type, condition and time to live. Returns false when the condition cannot hold.
 fn put_options<S>(visit: &mut Visit<'_, S>) -> Result<bool, Wrong> {
@@ -306,7 +312,9 @@ mod tests {
             ("7", Tag::Malformed),
             ("\"", Tag::Malformed),
             ("\"x\"", Tag::Other),
-            ("", Tag::Malformed),
+            ("\"x y\"", Tag::Malformed),
+            ("\"7\", \"8\"", Tag::Malformed),
+            ("", Tag::Other),
         ] {
             assert_eq!(tag(text.as_bytes()), meant, "{text}");
         }
