@@ -25,7 +25,7 @@ from support import Server, attempt, free_port, parser
 
 COUNT = 30_000
 PAIRS = 64
-READS_PER_KIND = 12
+READS_PER_KIND = 8
 READERS = 2
 # Longer than a reply takes to be written, now and then shorter.
 WRITER_PAUSES = (0.0, 0.3)
