@@ -6,8 +6,9 @@
 //! spill any more, a sweep walks the tables for the few values that are left, a bounded stretch each turn, and rests
 //! after a round that won nothing until memory grows again (`sweep.rs`).
 //!
-//! A thread looks every few milliseconds, so commands pay nothing; meanwhile memory may run over the limit by what
-//! arrives in between. Writers are slowed down when it runs over by a tenth.
+//! A thread looks every few milliseconds, so most commands pay nothing; meanwhile memory may run over the limit by what
+//! arrives in between. Where keys are evicted or writes refused, who makes memory grow by much looks at once
+//! (`make_room`). Writers are slowed down when it runs over by a tenth.
 
 use crate::node::Node;
 use crate::sweep::Sweep;
@@ -64,7 +65,7 @@ const LOOK_LIMITED: Duration = Duration::from_millis(5);
 const LOOK_UNLIMITED: Duration = Duration::from_millis(100);
 /// Victims under one lock.
 const VICTIMS_PER_LOCK: usize = 16;
-/// Locks in a row without a victim after which sampling gives up, if that is every partition once.
+/// Locks in a row without a victim after which sampling gives up; with more partitions, as many as there are.
 const FRUITLESS_MIN: u64 = 64;
 /// Bytes that one command has others' keys make up for, the rest being left to the next turn.
 const ROOM_BYTES_MAX: u64 = 1 << 20;
