@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Buckets encoded under one lock: some two hundred entries, some tens of microseconds.
@@ -51,8 +51,6 @@ pub(crate) struct Checkpoints {
     tail_bytes_min: u64,
     pieces: PieceLimits,
     finished: AtomicI64,
-    running: AtomicBool,
-    failed: AtomicBool,
 }
 
 struct State {
@@ -139,9 +137,41 @@ impl Checkpoints {
             tail_bytes_min,
             pieces,
             finished: AtomicI64::new(opened.0),
-            running: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
         }
+    }
+}
+
+/// Which cycles there were, and whether another is to follow. Under one lock, so that who asks for a cycle knows which
+/// one is the answer.
+#[derive(Default)]
+pub(crate) struct Cycles {
+    wanted: bool,
+    begun: u64,
+    ended: u64,
+    /// Whether the last one that ended failed.
+    failed: bool,
+}
+
+impl Cycles {
+    /// Asks for a cycle that begins from now on, and returns its number: it is over once `ended` is that.
+    fn schedule(&mut self) -> u64 {
+        self.wanted = true;
+        self.begun + 1
+    }
+
+    fn is_running(&self) -> bool {
+        self.ended < self.begun
+    }
+
+    fn begin(&mut self) {
+        assert!(!self.is_running(), "one cycle at a time");
+        self.begun += 1;
+        self.wanted = false;
+    }
+
+    fn end(&mut self, failed: bool) {
+        self.ended = self.begun;
+        self.failed = failed;
     }
 }
 
@@ -149,17 +179,17 @@ impl Node {
     /// Asks for a checkpoint of everything, soon. Returns false, and asks for nothing, when one is wanted or under way.
     pub fn request_checkpoint(&self) -> bool {
         let mut state = self.house.state.lock();
-        if state.checkpoint_wanted || self.checkpoints.running.load(Ordering::Acquire) {
+        if state.cycles.wanted || state.cycles.is_running() {
             return false;
         }
-        state.checkpoint_wanted = true;
+        state.cycles.schedule();
         self.house.changed.notify_all();
         true
     }
 
     /// Asks for a checkpoint of everything that begins from now on: after the one under way, if there is one.
     pub fn schedule_checkpoint(&self) {
-        self.house.state.lock().checkpoint_wanted = true;
+        self.house.state.lock().cycles.schedule();
         self.house.changed.notify_all();
     }
 
@@ -168,26 +198,25 @@ impl Node {
     /// # Errors
     /// As [`Node::checkpoint_all`].
     pub fn checkpoint_now(&self) -> Result<(), CheckpointError> {
-        let before = self.counters.checkpoints.load(Ordering::Relaxed);
-        let was_running = self.checkpoints.running.load(Ordering::Acquire);
-        self.schedule_checkpoint();
         let mut state = self.house.state.lock();
-        let wanted = before + 1 + u64::from(was_running);
-        while self.counters.checkpoints.load(Ordering::Relaxed) < wanted {
+        let awaited = state.cycles.schedule();
+        self.house.changed.notify_all();
+        while state.cycles.ended < awaited {
             if state.stopping {
                 return Err(CheckpointError::Stopping);
             }
-            if self.checkpoint_failed() && !state.checkpoint_wanted {
-                return Err(CheckpointError::Io(std::io::Error::other("see the log")));
-            }
-            self.house.changed.wait_for(&mut state, LOOK_INTERVAL);
+            self.house.changed.wait(&mut state);
+        }
+        if state.cycles.failed {
+            return Err(CheckpointError::Io(std::io::Error::other("see the log")));
         }
         Ok(())
     }
 
     /// Whether a checkpoint is being written.
     pub fn is_checkpointing(&self) -> bool {
-        self.checkpoints.running.load(Ordering::Acquire) || self.house.state.lock().checkpoint_wanted
+        let state = self.house.state.lock();
+        state.cycles.wanted || state.cycles.is_running()
     }
 
     /// When the last checkpoint of everything was finished; before the first one, when the directory was opened, as
@@ -198,7 +227,7 @@ impl Node {
 
     /// Whether the last attempt at a checkpoint failed.
     pub fn checkpoint_failed(&self) -> bool {
-        self.checkpoints.failed.load(Ordering::Acquire)
+        self.house.state.lock().cycles.failed
     }
 
     /// Batches that the last checkpoint may lack, one that spans partitions counted in each. `now`: the versions of the
@@ -234,10 +263,10 @@ impl Node {
         while !self.is_stopping() {
             let wanted = {
                 let mut state = self.house.state.lock();
-                if !state.checkpoint_wanted && !state.stopping {
+                if !state.cycles.wanted && !state.stopping {
                     self.house.changed.wait_for(&mut state, LOOK_INTERVAL);
                 }
-                state.checkpoint_wanted
+                state.cycles.wanted
             };
             let tail = self.journal.content_end();
             quiet_looks = if tail == tail_last { quiet_looks + 1 } else { 0 };
@@ -272,15 +301,13 @@ impl Node {
     /// See [`CheckpointError`]; the previous checkpoints stay in force. A sync that failed has been given to the fatal
     /// hook, and the journal has stopped.
     pub fn checkpoint_all(&self, even_when_stopping: bool) -> Result<(), CheckpointError> {
-        self.checkpoints.running.store(true, Ordering::Release);
-        self.house.state.lock().checkpoint_wanted = false;
+        self.house.state.lock().cycles.begin();
         let result = self.checkpoint_cycle(even_when_stopping);
         if result.is_err() {
             self.keyspace.ids().for_each(|id| self.keyspace.lock(id).forget_pieces());
             self.remove_drafts();
         }
-        self.checkpoints.failed.store(result.is_err(), Ordering::Release);
-        self.checkpoints.running.store(false, Ordering::Release);
+        self.house.state.lock().cycles.end(result.is_err());
         self.house.changed.notify_all();
         result
     }

@@ -9,7 +9,7 @@
 //!
 //! Invariants: at most one checkpoint or merge runs at a time; after `stop` nothing is appended any more.
 
-use crate::checkpointer::Checkpoints;
+use crate::checkpointer::{Checkpoints, Cycles};
 use crate::memory::{Memory, MemoryLimit};
 use crate::open::{self, OpenError, Opened, Progress};
 use base::{Reader, TimeMs};
@@ -109,7 +109,7 @@ pub(crate) struct House {
 #[derive(Default)]
 pub(crate) struct HouseState {
     pub(crate) stopping: bool,
-    pub(crate) checkpoint_wanted: bool,
+    pub(crate) cycles: Cycles,
 }
 
 /// A node whose threads run.

@@ -4,6 +4,7 @@ use crate::rig::Rig;
 use base::PartitionId;
 use journal::SyncMode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Does `ask` while a checkpoint is being written; whether another is wanted when that is done.
 fn another_follows(ask: impl FnOnce(&Rig)) -> bool {
@@ -28,4 +29,24 @@ fn one_that_is_refused_does_not_follow_and_one_that_is_scheduled_does() {
     let idle = Rig::new(SyncMode::Os);
     assert!(idle.node.request_checkpoint() && idle.node.is_checkpointing());
     assert!(!idle.node.request_checkpoint(), "one is wanted already");
+}
+
+/// Or a SAVE at the end of a checkpoint would wait for one that nobody wants.
+#[test]
+fn a_checkpoint_that_has_all_but_ended_is_not_waited_for_as_if_another_followed() {
+    let rig = Rig::new(SyncMode::Os);
+    let running = Arc::clone(&rig.node).start();
+    let written = || rig.node.counters.checkpoints.load(Ordering::Relaxed);
+    for _ in 0..1000 {
+        let before = written();
+        while !rig.node.request_checkpoint() {
+            std::thread::yield_now();
+        }
+        while written() == before {
+            std::hint::spin_loop();
+        }
+        rig.node.checkpoint_now().expect("the disk takes it");
+        assert_eq!(written(), before + 2);
+    }
+    running.stop(false).expect("the disk syncs");
 }
