@@ -174,7 +174,6 @@ pub fn command(actions: &Actions) -> Command {
         .about("A durable database that speaks the Redis protocol, in one binary")
         .long_about(ABOUT)
         .after_help(examples())
-        .disable_help_subcommand(true)
         .subcommand_help_heading("Commands")
         .subcommand_value_name("COMMAND")
         .subcommand(with_settings(Command::new("serve")).about("Serve clients; what `larder` alone does"))

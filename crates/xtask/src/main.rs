@@ -59,12 +59,13 @@ fn ci() -> Result<(), Failure> {
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     step("lints", &mut cargo(&clippy))?;
+    // All in one, or the server would be compiled anew for the programs under tests/: which features its dependencies
+    // have depends on what is built with it.
+    step("build", &mut cargo(&["build", "--workspace", "--all-targets"]))?;
     step("tests of all crates", &mut cargo(&["test", "--workspace"]))?;
     tidy_step()?;
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
     step("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
-    // The tests have compiled nearly all of it; a release build would take minutes more.
-    step("server", &mut cargo(&["build", "--package", "server"]))?;
     python::prepare()?;
     for (program, arguments) in python::CI_RUNS {
         python::run(program, arguments, "debug")?;

@@ -6,7 +6,7 @@
 use crate::rig::{Answer, Connection, Rig};
 use journal::SyncMode;
 use sim::{Cut, Loss};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,32 +21,33 @@ const CRASH_COUNT: usize = 12;
 /// What a writer should find: its strings, and its hashes as `key/field`.
 type Model = BTreeMap<String, String>;
 
-/// The command with this number and what it does to a model.
-fn command(writer: usize, number: usize, model: &mut Model) -> Vec<String> {
+/// The command with this number, and what it does to a model: the key of it that may have changed.
+fn command(writer: usize, number: usize, model: &mut Model) -> (Vec<String>, String) {
     let pick = number.wrapping_mul(0x9E37_79B9) >> 7;
     let (string, hash) = (format!("w{writer}:s{}", pick % KEY_COUNT), format!("w{writer}:h{}", pick % 40));
     let field = format!("f{}", pick % 7);
+    let member = format!("{hash}/{field}");
     match number % 8 {
         0 => {
             model.remove(&string);
-            vec!["DEL".into(), string]
+            (vec!["DEL".into(), string.clone()], string)
         }
         1 | 2 => {
-            model.insert(format!("{hash}/{field}"), number.to_string());
-            vec!["HSET".into(), hash, field, number.to_string()]
+            model.insert(member.clone(), number.to_string());
+            (vec!["HSET".into(), hash, field, number.to_string()], member)
         }
         3 => {
-            model.remove(&format!("{hash}/{field}"));
-            vec!["HDEL".into(), hash, field]
+            model.remove(&member);
+            (vec!["HDEL".into(), hash, field], member)
         }
         4 => {
             let more = format!(",{number}{}", "-".repeat(pick % 900));
             model.entry(string.clone()).or_default().push_str(&more);
-            vec!["APPEND".into(), string, more]
+            (vec!["APPEND".into(), string.clone(), more], string)
         }
         _ => {
             model.insert(string.clone(), number.to_string());
-            vec!["SET".into(), string, number.to_string()]
+            (vec!["SET".into(), string.clone(), number.to_string()], string)
         }
     }
 }
@@ -74,7 +75,7 @@ type Promises = Vec<(usize, usize)>;
 fn write(connection: &mut Connection, rig_disk: &sim::SimDisk, writer: usize) -> Promises {
     let (mut promises, mut model) = (Promises::new(), Model::new());
     for number in 0..COMMAND_COUNT {
-        let command = command(writer, number, &mut model);
+        let (command, _) = command(writer, number, &mut model);
         let answer = accepted(connection, &command);
         connection.settle(answer.revealed).expect("the disk takes it");
         promises.push((rig_disk.trace_count(), number + 1));
@@ -125,21 +126,20 @@ fn run(sync: SyncMode) -> (Rig, Vec<Promises>) {
 fn assert_found(rig: &mut Rig, writer: usize, promised: usize, what: &str) {
     let found = found(&mut rig.connection, writer);
     let mut model = Model::new();
+    let mut different: BTreeSet<String> = found.keys().cloned().collect();
     let mut nearest = (usize::MAX, String::new());
     for count in 0..=COMMAND_COUNT {
-        if promised <= count {
-            let other = |key: &&String| found.get(*key) != model.get(*key);
-            let different: Vec<&String> = found.keys().chain(model.keys()).filter(other).collect();
-            if different.is_empty() {
-                return;
-            }
-            if different.len() < nearest.0 {
-                let key = different[0];
-                let text = format!("after {count}, {key}: {:?} for {:?}", found.get(key), model.get(key));
-                nearest = (different.len(), text);
-            }
+        if promised <= count && different.len() < nearest.0 {
+            let Some(key) = different.first() else { return };
+            let text = format!("after {count}, {key}: {:?} for {:?}", found.get(key), model.get(key));
+            nearest = (different.len(), text);
         }
-        command(writer, count, &mut model);
+        let (_, key) = command(writer, count, &mut model);
+        if found.get(&key) == model.get(&key) {
+            different.remove(&key);
+        } else {
+            different.insert(key);
+        }
     }
     panic!("{what}: writer {writer} finds no state at or after {promised} commands; nearest is {nearest:?}");
 }

@@ -202,7 +202,13 @@ impl Draft {
                 self.entries[id.index()] = Entry { value, source };
                 Ok(())
             }
-            Err(reason) => Err(ConfigError::ValueRefused { name: row.name, source, reason }),
+            Err(mut reason) => {
+                // Redis's words, which CONFIG SET has to itself, and an example.
+                if reason.ends_with("a memory value") {
+                    reason.push_str(", such as 512mb or 20gb");
+                }
+                Err(ConfigError::ValueRefused { name: row.name, source, reason })
+            }
         }
     }
 
@@ -266,6 +272,15 @@ pub(super) struct FileLine {
     pub value_span: std::ops::Range<usize>,
 }
 
+/// What a line of `redis.conf` is called here, if it is one.
+fn toml_instead_of(line: &str) -> Option<String> {
+    let (name, value) = line.trim().split_once(char::is_whitespace)?;
+    let name = SettingId::find(name)?.0.row().name;
+    let value = value.trim();
+    let is_quoted = value.starts_with('"') || value.parse::<i64>().is_ok();
+    Some(if is_quoted { format!("{name} = {value}") } else { format!("{name} = \"{value}\"") })
+}
+
 /// Every setting of the file in the order of its lines.
 pub(super) fn file_lines(file: &ConfigFile) -> Result<Vec<FileLine>, ConfigError> {
     let line_of = |offset: usize| 1 + file.text[..offset].bytes().filter(|byte| *byte == b'\n').count();
@@ -273,8 +288,12 @@ pub(super) fn file_lines(file: &ConfigFile) -> Result<Vec<FileLine>, ConfigError
         let line = line_of(offset.min(file.text.len()));
         ConfigError::FileSyntax { path: file.path.clone(), line, problem }
     };
-    let table = DeTable::parse(&file.text)
-        .map_err(|error| syntax(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+    let table = DeTable::parse(&file.text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let line = file.text.lines().nth(line_of(offset.min(file.text.len())) - 1).unwrap_or("");
+        let hint = toml_instead_of(line).map_or(String::new(), |toml| format!("; write `{toml}`"));
+        syntax(offset, format!("{}{hint}", error.message()))
+    })?;
     let mut lines = Vec::new();
     for (key, value) in table.get_ref() {
         let number = line_of(key.span().start);
@@ -370,12 +389,20 @@ pub(super) mod tests {
             ("\nport = 1.5", "larder.toml:2: `port` needs text, a number, true or false"),
             ("port = \"x\"", "`port` (larder.toml:1): argument couldn't be parsed into an integer"),
             ("databases = 4", "`databases` (larder.toml:1): is always `16` here"),
+            (
+                "maxmemory = \"1gib\"",
+                "`maxmemory` (larder.toml:1): argument must be a memory value, such as 512mb or 20gb",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(refusal(text), expected);
         }
         assert!(refusal("port = 1\nport = 2").starts_with("larder.toml:2: "));
         assert!(refusal("port = ").starts_with("larder.toml:1: "));
+        assert!(refusal("# mine\n\nmaxmemory 1gb\n").ends_with("; write `maxmemory = \"1gb\"`"));
+        assert!(refusal("port 7").starts_with("larder.toml:1: ") && refusal("port 7").ends_with("; write `port = 7`"));
+        assert!(refusal("appendfsync always").ends_with("; write `sync = \"always\"`"));
+        assert!(!refusal("colour blue").contains("write"));
     }
 
     #[test]
