@@ -4,7 +4,8 @@
 //! All servers stand on the same core with the same keys; each round asks one after the other, and ratios are taken
 //! within a round. The load is `wrk` with one thread, for Redis the bench's own, which is lighter.
 //!
-//! nginx's answer has no body and a shorter head: whoever is as fast has more to say in the same time.
+//! A GET of one key is held against nginx answering one constant of as many bytes. Keys in no order, and nginx's answer
+//! without a body, stand in the table. Its head is shorter in any case: whoever is as fast has more to say in the same time.
 
 mod seed;
 
@@ -67,20 +68,31 @@ struct Sample {
 /// What is measured, in the order of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
-    Constant,
+    ConstantSmall,
+    GetSmallOne,
     GetSmall,
-    GetLarge,
     RespGet,
+    ConstantLarge,
+    GetLargeOne,
+    GetLarge,
     Put,
+    Constant,
 }
 
-const CASES: [Case; 5] = [Case::Constant, Case::GetSmall, Case::GetLarge, Case::RespGet, Case::Put];
+const CASES: [Case; 9] = {
+    use Case::{Constant, ConstantLarge, ConstantSmall, GetLarge, GetLargeOne, GetSmall, GetSmallOne, Put, RespGet};
+    [ConstantSmall, GetSmallOne, GetSmall, RespGet, ConstantLarge, GetLargeOne, GetLarge, Put, Constant]
+};
 
 impl Case {
     fn name(self) -> &'static str {
         match self {
-            Self::Constant => "return 200",
+            Self::Constant => "return 200, no body",
+            Self::ConstantSmall => "return 200, 64 B",
+            Self::ConstantLarge => "return 200, 1 KiB",
+            Self::GetSmallOne => "GET 64 B, one key",
             Self::GetSmall => "GET 64 B",
+            Self::GetLargeOne => "GET 1 KiB, one key",
             Self::GetLarge => "GET 1 KiB",
             Self::RespGet => "RESP GET 64 B",
             Self::Put => "PUT 1 KiB",
@@ -89,9 +101,18 @@ impl Case {
 
     fn contestant(self) -> Contestant {
         match self {
-            Self::Constant => Contestant::Nginx,
+            Self::Constant | Self::ConstantSmall | Self::ConstantLarge => Contestant::Nginx,
             Self::RespGet => Contestant::Redis,
-            Self::GetSmall | Self::GetLarge | Self::Put => Contestant::Larder,
+            Self::GetSmallOne | Self::GetSmall | Self::GetLargeOne | Self::GetLarge | Self::Put => Contestant::Larder,
+        }
+    }
+
+    /// nginx's answer with as large a body.
+    fn constant(self) -> Self {
+        match self {
+            Self::Constant | Self::Put => Self::Constant,
+            Self::ConstantSmall | Self::GetSmallOne | Self::GetSmall | Self::RespGet => Self::ConstantSmall,
+            Self::ConstantLarge | Self::GetLargeOne | Self::GetLarge => Self::ConstantLarge,
         }
     }
 }
@@ -185,12 +206,15 @@ impl Servers {
 
     fn measure(&self, setup: &Setup, flags: &Flags, case: Case) -> Result<Sample, Error> {
         let get = Request { method: "GET", target: "/v1/kv/", body_bytes: 0 };
-        let keys = Keys::Seconds { keys: flags.keys, seconds: flags.seconds(setup) };
+        let count = if matches!(case, Case::GetSmallOne | Case::GetLargeOne) { 1 } else { flags.keys };
+        let keys = Keys::Seconds { keys: count, seconds: flags.seconds(setup) };
         let ask = |asked: &Asked, request| asked.ask(setup, flags.connections, request, keys);
         match case {
             Case::Constant => ask(&self.nginx, &get),
-            Case::GetSmall => ask(&self.small, &get),
-            Case::GetLarge => ask(&self.large, &get),
+            Case::ConstantSmall => ask(&self.nginx, &Request { target: "/64/", ..get }),
+            Case::ConstantLarge => ask(&self.nginx, &Request { target: "/1024/", ..get }),
+            Case::GetSmallOne | Case::GetSmall => ask(&self.small, &get),
+            Case::GetLargeOne | Case::GetLarge => ask(&self.large, &get),
             Case::Put => ask(&self.large, &Request { method: "PUT", body_bytes: LARGE_BYTES, ..get }),
             Case::RespGet => self.measure_redis(setup, flags),
         }
@@ -242,8 +266,9 @@ fn write_page(
     let method = format!(
         "`wrk` with one thread and {} connections, each with one request under way; runs of {} s in turns ({}), each \
          server alone on its core while it is loaded. nginx ({versions}) is one worker without a log that answers \
-         `return 200`: no body. Larder has {} keys of the value size and is asked for them in no order; so is Redis, over \
-         RESP, by this bench's own load. Sync `everysec`. CPU is user and system time of all threads of the server process, \
+         `return 200` with a constant; what it answers as large is what others are divided by. Larder has {} keys of the \
+         value size and is asked for one of them, as nginx has one answer, or for all in no order; so is Redis, over RESP, \
+         by this bench's own load. Sync `everysec`. CPU is user and system time of all threads of the server process, \
          per request. Figures are medians with their range; ratios are taken within a round.",
         flags.connections,
         flags.seconds(setup),
@@ -260,15 +285,15 @@ fn write_page(
 
 fn checks(figures: &Figures<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
-    for case in [Case::GetSmall, Case::GetLarge] {
+    for case in [Case::GetSmallOne, Case::GetLargeOne] {
         checks.push(Check {
-            claim: format!("{}: requests/s ÷ nginx's", case.name()),
-            measured: figures.ratio(case, Case::Constant, |s| s.throughput),
+            claim: format!("{}: requests/s ÷ nginx's {}", case.name(), case.constant().name()),
+            measured: figures.ratio(case, case.constant(), |s| s.throughput),
             bound: Bound::AtLeast(1.0),
         });
         checks.push(Check {
-            claim: format!("{}: CPU per request ÷ nginx's", case.name()),
-            measured: figures.ratio(case, Case::Constant, |s| s.cpu_us),
+            claim: format!("{}: CPU per request ÷ nginx's {}", case.name(), case.constant().name()),
+            measured: figures.ratio(case, case.constant(), |s| s.cpu_us),
             bound: Bound::AtMost(1.0),
         });
     }
@@ -302,8 +327,8 @@ fn table(figures: &Figures<'_>) -> Table {
             median(|s| s.p99_us),
             figures.spread(case, |s| s.cpu_us).to_string(),
             median(|s| s.busy),
-            figures.ratio(case, Case::Constant, |s| s.throughput).to_string(),
-            figures.ratio(case, Case::Constant, |s| s.cpu_us).to_string(),
+            figures.ratio(case, case.constant(), |s| s.throughput).to_string(),
+            figures.ratio(case, case.constant(), |s| s.cpu_us).to_string(),
         ]);
     }
     table

@@ -167,17 +167,19 @@ impl Launch {
     }
 }
 
-/// Writes the configuration of an nginx that answers everything with 200 and nothing more: no log, no limit to a
-/// connection's requests, and one process, which is the worker.
+/// Writes the configuration of an nginx that answers everything with 200 and a constant: of as many bytes as the path
+/// begins with, else none. No log, no limit to a connection's requests, and one process, which is the worker.
 fn nginx_args(dir: &Path, port: u16) -> Result<Vec<String>, Error> {
     let temporary =
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|what| format!("{what}_temp_path {what};\n"));
+    let constants = [64, 1024].map(|bytes| format!("location /{bytes}/ {{ return 200 \"{}\"; }}\n", "x".repeat(bytes)));
     let text = format!(
         "daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\nerror_log stderr crit;\n\
          events {{ worker_connections 1024; }}\n\
          http {{\naccess_log off;\nkeepalive_requests 1000000000;\nkeepalive_timeout 1h;\n{}\
-         server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }}\n}}\n",
-        temporary.concat()
+         server {{\nlisten 127.0.0.1:{port};\nlocation / {{ return 200; }}\n{}}}\n}}\n",
+        temporary.concat(),
+        constants.concat()
     );
     let dir = fs::canonicalize(dir).map_err(Error::io("find nginx's directory"))?;
     fs::write(dir.join("nginx.conf"), text).map_err(Error::io("write nginx's configuration"))?;

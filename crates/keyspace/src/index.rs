@@ -10,6 +10,7 @@
 
 use crate::entry::{Entry, EntryMut, EntryRef, Meta, Payload, Slot, Stored};
 use crate::hasher::hash_bytes;
+use crate::patience;
 use crate::slab::{self, Slabs};
 use crate::table::{Place, Table};
 use crate::value::Value;
@@ -345,6 +346,7 @@ impl Drop for Index {
         }
         let table = std::mem::take(&mut self.table);
         table.each(|slot| {
+            patience::before_each();
             // SAFETY: each slot is freed once, and the table is not used again.
             drop(unsafe { self.free(Slot(slot).into_entry()) });
         });

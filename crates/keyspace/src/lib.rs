@@ -20,6 +20,7 @@ pub mod list;
 pub mod live;
 mod packed;
 pub mod partition;
+pub mod patience;
 pub mod pieces;
 pub mod prefetch;
 #[cfg(test)]

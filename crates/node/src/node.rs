@@ -198,7 +198,13 @@ impl Node {
         let threads = vec![
             spawn("housekeeper", Box::new(move || two.keep_house())),
             spawn("timer", Box::new(move || three.keep_time())),
-            spawn("reaper", Box::new(move || graves.into_iter().for_each(drop))),
+            spawn(
+                "reaper",
+                Box::new(move || {
+                    keyspace::patience::free_in_turns();
+                    graves.into_iter().for_each(drop);
+                }),
+            ),
         ];
         Running { node: self, threads, flusher }
     }

@@ -11,6 +11,7 @@
 use super::Field;
 use super::block::Block;
 use crate::hasher::hash_bytes;
+use crate::patience;
 use crate::table::{Place, Slots, Table, TableBytes};
 use base::TimeMs;
 use smallvec::SmallVec;
@@ -172,8 +173,11 @@ impl Large {
 
 impl Drop for Large {
     fn drop(&mut self) {
-        // SAFETY: each slot in the table is a live block, is there once, and nobody can look it up any more.
-        self.table.each(|slot| drop(unsafe { Block::from_slot(slot) }));
+        self.table.each(|slot| {
+            patience::before_each();
+            // SAFETY: each slot in the table is a live block, is there once, and nobody can look it up any more.
+            drop(unsafe { Block::from_slot(slot) });
+        });
     }
 }
 

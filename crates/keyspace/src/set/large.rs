@@ -10,6 +10,7 @@ use super::slot::{Inlined, inline, inlined, is_address};
 use crate::hash::block::Block;
 use crate::hasher::hash_bytes;
 use crate::packed::same_name;
+use crate::patience;
 use crate::table::{Place, Slots, Table, TableBytes};
 
 /// See the module's text.
@@ -119,6 +120,7 @@ impl Large {
 impl Drop for Large {
     fn drop(&mut self) {
         self.table.each(|slot| {
+            patience::before_each();
             if is_address(slot) {
                 // SAFETY: the slot is in the table once, so its block is live, and nobody can look it up any more.
                 drop(unsafe { Block::from_slot(slot) });

@@ -11,6 +11,7 @@ use super::element::Element;
 use super::tree::{Item, Tree};
 use super::{Direction, Scored};
 use crate::hasher::hash_bytes;
+use crate::patience;
 use crate::table::{Place, Table};
 use std::cmp::Ordering;
 use std::mem::ManuallyDrop;
@@ -171,8 +172,11 @@ impl Large {
 
 impl Drop for Large {
     fn drop(&mut self) {
-        // SAFETY: each slot in the table is a live block, is there once, and nobody can look it up any more; a tree
-        // drops without looking behind its slots.
-        self.table.each(|slot| drop(unsafe { Element::from_slot(slot) }));
+        self.table.each(|slot| {
+            patience::before_each();
+            // SAFETY: each slot in the table is a live block, is there once, and nobody can look it up any more; a tree
+            // drops without looking behind its slots.
+            drop(unsafe { Element::from_slot(slot) });
+        });
     }
 }
