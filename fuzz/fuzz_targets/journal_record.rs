@@ -109,7 +109,7 @@ fuzz_target!(|input: &[u8]| {
     let disk = SimDisk::holding(BTreeMap::from([(segment_path(SegmentId::FIRST), segment)]));
     let report = repair::report(&disk, None);
     let Some((seen, partition)) = open(&disk) else { return };
-    assert!(report.is_ok_and(|report| report.losses.is_empty()), "what opens has no damage");
+    assert!(report.as_ref().is_ok_and(|report| report.losses.is_empty()), "what opens has no damage: {report:?}");
     let (again, same) = open(&disk).expect("what opened once opens again");
     assert!(seen == again, "a cut gives up nothing that was replayed");
     assert_eq!(partition.used_bytes(), same.used_bytes());

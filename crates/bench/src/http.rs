@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::load;
 use crate::procfs;
 use crate::report::{self, Bound, Check, Page, Table, number};
-use crate::server::{AofRewrite, Contestant, Launch, Place, Server, Sync, free_port};
+use crate::server::{AofRewrite, CONSTANTS, Contestant, Launch, Place, Server, Sync, free_port};
 use crate::setup::{self, Setup};
 use crate::stats::Spread;
 use crate::svg::{Figure, Panel};
@@ -82,6 +82,16 @@ enum Case {
 const CASES: [Case; 9] = {
     use Case::{Constant, ConstantLarge, ConstantSmall, GetLarge, GetLargeOne, GetSmall, GetSmallOne, Put, RespGet};
     [ConstantSmall, GetSmallOne, GetSmall, RespGet, ConstantLarge, GetLargeOne, GetLarge, Put, Constant]
+};
+
+const _: () = assert!(CONSTANTS[0].1 == SMALL_BYTES && CONSTANTS[1].1 == LARGE_BYTES, "as large as values");
+
+const _: () = {
+    let mut index = 0;
+    while index < CASES.len() {
+        assert!(CASES[index] as usize == index, "figures are found by a case's number");
+        index += 1;
+    }
 };
 
 impl Case {
@@ -211,8 +221,8 @@ impl Servers {
         let ask = |asked: &Asked, request| asked.ask(setup, flags.connections, request, keys);
         match case {
             Case::Constant => ask(&self.nginx, &get),
-            Case::ConstantSmall => ask(&self.nginx, &Request { target: "/64/", ..get }),
-            Case::ConstantLarge => ask(&self.nginx, &Request { target: "/1024/", ..get }),
+            Case::ConstantSmall => ask(&self.nginx, &Request { target: CONSTANTS[0].0, ..get }),
+            Case::ConstantLarge => ask(&self.nginx, &Request { target: CONSTANTS[1].0, ..get }),
             Case::GetSmallOne | Case::GetSmall => ask(&self.small, &get),
             Case::GetLargeOne | Case::GetLarge => ask(&self.large, &get),
             Case::Put => ask(&self.large, &Request { method: "PUT", body_bytes: LARGE_BYTES, ..get }),

@@ -138,6 +138,8 @@ struct Survey {
     frontier: Position,
     /// The last segment was sealed.
     sealed: bool,
+    /// The first record behind a hole that a later release wrote.
+    unknown: Option<Position>,
 }
 
 /// Reads every segment and says what was found. `start` is where opening would start: gaps in the numbering
@@ -146,11 +148,13 @@ struct Survey {
 /// # Cost
 /// Reads every byte of the journal; writes nothing.
 /// # Errors
-/// A segment, or a record ([`Damage::Unknown`]), that a later release wrote: nothing of it may be given up here.
+/// A segment, or a record ([`Damage::Unknown`]), that a later release wrote: nothing of it may be given up here, unless it
+/// lies in what opening will cut.
 pub fn report(disk: &dyn Disk, start: Option<Position>) -> Result<Report, Error> {
     let ids = segment::list(disk)?;
     let start = start.map(|start| start.segment).or(ids.first().copied()).unwrap_or(SegmentId::FIRST);
-    let mut survey = Survey { segments: Vec::new(), holes: Vec::new(), frontier: Position::ZERO, sealed: false };
+    let mut survey =
+        Survey { segments: Vec::new(), holes: Vec::new(), frontier: Position::ZERO, sealed: false, unknown: None };
     for id in &ids {
         survey.note_missing(start, *id);
         survey.segment(disk, *id)?;
@@ -201,13 +205,13 @@ impl Survey {
                     at = at.after(record_bytes(record.body.len() as u32));
                     continue;
                 }
-                Err(damage @ Damage::Unknown) => {
-                    // Not lost: the release that wrote it can read it.
-                    let (file, offset) = (segment_path(at.segment), u64::from(at.offset));
-                    return Err(Error::Corrupt { file, offset, damage });
-                }
+                // Not lost: the release that wrote it can read it.
+                Err(Damage::Unknown) if self.holes.is_empty() => return Err(unknown(at)),
                 Err(damage) => damage,
             };
+            if damage == Damage::Unknown {
+                self.unknown = self.unknown.or(Some(at));
+            }
             let sought = window.seek(at.offset)?;
             let Some(to) = sought.record else {
                 self.note_hole(GiveUp::SegmentRest { from: at }, damage, sought.bytes_end - u64::from(at.offset));
@@ -229,17 +233,24 @@ impl Survey {
 
     /// Parts damage from what opening will cut.
     fn conclude(self, disk: &dyn Disk, ids: &[SegmentId]) -> Result<Report, Error> {
-        let Survey { segments, mut holes, frontier, .. } = self;
+        let Survey { segments, mut holes, frontier, unknown: unknown_at, .. } = self;
         // A missing segment and a damaged header are damage without proof: both were durable before use.
         let proven = |hole: &Loss| hole.give_up.from() < frontier || matches!(hole.give_up, GiveUp::Segment { .. });
         let torn_index = holes.iter().position(|hole| !proven(hole)).unwrap_or(holes.len());
         let torn_at = holes.get(torn_index).map(|hole| hole.give_up.from());
+        if let Some(at) = unknown_at.filter(|at| torn_at.is_none_or(|torn_at| *at < torn_at)) {
+            return Err(unknown(at));
+        }
         let first_of = |segment: &SegmentReport| Position { segment: segment.id, offset: HEADER_BYTES };
         let end = torn_at.or_else(|| segments.last().map(first_of));
         holes.truncate(torn_index);
         let torn = torn_at.map(|at| torn(disk, at, ids)).transpose()?.filter(|torn| torn.bytes > 0);
         Ok(Report { segments, losses: holes, torn, end })
     }
+}
+
+fn unknown(at: Position) -> Error {
+    Error::Corrupt { file: segment_path(at.segment), offset: u64::from(at.offset), damage: Damage::Unknown }
 }
 
 fn torn(disk: &dyn Disk, at: Position, ids: &[SegmentId]) -> Result<Torn, Error> {

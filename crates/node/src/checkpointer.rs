@@ -143,17 +143,17 @@ impl Checkpoints {
 
 /// Which cycles there were, and whether another is to follow. Under one lock, so that who asks for a cycle knows which
 /// one is the answer.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Cycles {
     wanted: bool,
     begun: u64,
     ended: u64,
-    /// Whether the last one that ended failed.
-    failed: bool,
+    /// The last one that did not fail.
+    succeeded: u64,
 }
 
 impl Cycles {
-    /// Asks for a cycle that begins from now on, and returns its number: it is over once `ended` is that.
+    /// Asks for a cycle that begins from now on, and returns its number: it is over once `ended` is at least that.
     fn schedule(&mut self) -> u64 {
         self.wanted = true;
         self.begun + 1
@@ -163,15 +163,23 @@ impl Cycles {
         self.ended < self.begun
     }
 
+    /// Whether the last one that ended failed.
+    fn failed(&self) -> bool {
+        self.succeeded < self.ended
+    }
+
     fn begin(&mut self) {
         assert!(!self.is_running(), "one cycle at a time");
         self.begun += 1;
         self.wanted = false;
     }
 
-    fn end(&mut self, failed: bool) {
+    fn end(&mut self, has_succeeded: bool) {
+        assert!(self.is_running(), "what ends has begun");
         self.ended = self.begun;
-        self.failed = failed;
+        if has_succeeded {
+            self.succeeded = self.ended;
+        }
     }
 }
 
@@ -201,16 +209,14 @@ impl Node {
         let mut state = self.house.state.lock();
         let awaited = state.cycles.schedule();
         self.house.changed.notify_all();
-        while state.cycles.ended < awaited {
-            if state.stopping {
-                return Err(CheckpointError::Stopping);
-            }
+        while state.cycles.ended < awaited && !state.stopping {
             self.house.changed.wait(&mut state);
         }
-        if state.cycles.failed {
-            return Err(CheckpointError::Io(std::io::Error::other("see the log")));
+        match state.cycles.succeeded {
+            succeeded if awaited <= succeeded => Ok(()),
+            _ if state.stopping => Err(CheckpointError::Stopping),
+            _ => Err(CheckpointError::Io(std::io::Error::other("see the log"))),
         }
-        Ok(())
     }
 
     /// Whether a checkpoint is being written.
@@ -227,7 +233,7 @@ impl Node {
 
     /// Whether the last attempt at a checkpoint failed.
     pub fn checkpoint_failed(&self) -> bool {
-        self.house.state.lock().cycles.failed
+        self.house.state.lock().cycles.failed()
     }
 
     /// Batches that the last checkpoint may lack, one that spans partitions counted in each. `now`: the versions of the
@@ -307,7 +313,7 @@ impl Node {
             self.keyspace.ids().for_each(|id| self.keyspace.lock(id).forget_pieces());
             self.remove_drafts();
         }
-        self.house.state.lock().cycles.end(result.is_err());
+        self.house.state.lock().cycles.end(result.is_ok());
         self.house.changed.notify_all();
         result
     }
@@ -503,5 +509,39 @@ impl Sink {
         self.offset += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_that_was_under_way_is_not_the_one_that_was_asked_for() {
+        let mut cycles = Cycles::default();
+        cycles.begin();
+        let awaited = cycles.schedule();
+        cycles.end(true);
+        assert!(cycles.ended < awaited && cycles.wanted);
+        cycles.begin();
+        assert!(cycles.is_running() && !cycles.wanted);
+        cycles.end(true);
+        assert!(awaited <= cycles.succeeded);
+        assert_eq!(cycles.schedule(), awaited + 1);
+    }
+
+    #[test]
+    fn failures_before_and_after_the_cycle_asked_for_are_not_its_own() {
+        let mut cycles = Cycles::default();
+        cycles.begin();
+        cycles.end(false);
+        assert!(cycles.failed());
+        let awaited = cycles.schedule();
+        cycles.begin();
+        cycles.end(true);
+        assert!(!cycles.failed());
+        cycles.begin();
+        cycles.end(false);
+        assert!(cycles.failed() && awaited <= cycles.succeeded);
     }
 }

@@ -21,10 +21,13 @@ use keyspace::waiting::Ready;
 use keyspace::{AccessClock, Garbage, Keyspace};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+
+/// Garbage of so many transactions is freed in turns, so that others run; of more at once, as fast as it can be.
+const PATIENT_GRAVES_MAX: usize = 8;
 
 /// What a node is opened with.
 pub struct Options {
@@ -94,12 +97,14 @@ pub struct Node {
     dice: AtomicU64,
     reaper: Mutex<mpsc::Sender<Vec<Garbage>>>,
     graves: Mutex<Option<mpsc::Receiver<Vec<Garbage>>>>,
+    /// What waits for the reaper, and what it frees now.
+    graves_count: AtomicUsize,
     serve: OnceLock<Serve>,
     still: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
     _lock: DirLock,
 }
 
-/// How the housekeeper is told what to do.
+/// What the housekeeper is told to do, and has done.
 #[derive(Default)]
 pub(crate) struct House {
     pub(crate) state: Mutex<HouseState>,
@@ -176,6 +181,7 @@ impl Node {
             dice: AtomicU64::new(word() | 1),
             reaper: Mutex::new(sender),
             graves: Mutex::new(Some(receiver)),
+            graves_count: AtomicUsize::new(0),
             serve: OnceLock::new(),
             still: OnceLock::new(),
             clock,
@@ -193,18 +199,12 @@ impl Node {
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("a thread for each duty")
         };
-        let (one, two, three) = (Arc::clone(&self), Arc::clone(&self), Arc::clone(&self));
+        let [one, two, three, four] = [(); 4].map(|()| Arc::clone(&self));
         let flusher = spawn("flusher", Box::new(move || one.journal.run_flusher()));
         let threads = vec![
             spawn("housekeeper", Box::new(move || two.keep_house())),
             spawn("timer", Box::new(move || three.keep_time())),
-            spawn(
-                "reaper",
-                Box::new(move || {
-                    keyspace::patience::free_in_turns();
-                    graves.into_iter().for_each(drop);
-                }),
-            ),
+            spawn("reaper", Box::new(move || four.reap(graves))),
         ];
         Running { node: self, threads, flusher }
     }
@@ -248,8 +248,23 @@ impl Node {
     /// Frees values on a thread where it holds nobody up.
     pub fn discard(&self, garbage: Vec<Garbage>) {
         if !garbage.is_empty() {
-            // The reaper lives as long as the node; what it can no longer free, the end of the process does.
+            self.graves_count.fetch_add(1, Ordering::Relaxed);
+            // The reaper lives as long as the node.
             drop(self.reaper.lock().send(garbage));
+        }
+    }
+
+    /// The reaper's thread. It lets others run in between, unless it falls behind or the node waits for it to end.
+    fn reap(self: Arc<Self>, graves: mpsc::Receiver<Vec<Garbage>>) {
+        let node = Arc::clone(&self);
+        keyspace::patience::free_in_turns(move || {
+            if node.graves_count.load(Ordering::Relaxed) <= PATIENT_GRAVES_MAX && !node.is_stopping() {
+                std::thread::yield_now();
+            }
+        });
+        for garbage in graves {
+            drop(garbage);
+            self.graves_count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

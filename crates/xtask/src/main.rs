@@ -62,6 +62,8 @@ fn ci() -> Result<(), Failure> {
     // All in one, or the server would be compiled anew for the programs under tests/: which features its dependencies
     // have depends on what is built with it.
     step("build", &mut cargo(&["build", "--workspace", "--all-targets"]))?;
+    // What is shipped is built alone: with no features but those that it asks for itself.
+    step("server alone", &mut cargo(&["check", "--package", "server"]))?;
     step("tests of all crates", &mut cargo(&["test", "--workspace"]))?;
     tidy_step()?;
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);

@@ -1,10 +1,12 @@
 //! Changed bytes: found, or without consequence, never believed.
 
+use base::checksum::crc32c;
 use sim::SimDisk;
 
-use super::{Rig, SyncMode};
+use super::{Rig, SyncMode, head};
 use crate::planted::IGNORE_FRONTIERS;
-use crate::{Error, SegmentId, segment_path};
+use crate::record::{Damage, KIND_AT, PreparedHead, RecordKind, mask};
+use crate::{Error, Position, SegmentId, repair, segment_path};
 
 /// Bytes of a file up to the last that is not zero.
 fn used(bytes: &[u8]) -> usize {
@@ -173,4 +175,38 @@ fn stored_journals_are_not_mistaken_for_records() {
     assert_eq!(again.bodies(), [b"x"]);
     let torn = again.recovered.torn.unwrap();
     assert_eq!((torn.at, torn.records), (copy.start, 0));
+}
+
+/// Writes the head of a mark `bytes_on` behind the last record, of a kind that no release has yet.
+fn with_unknown(disk: &SimDisk, bytes_on: u32) -> SimDisk {
+    let mut content = disk.content();
+    let segment = content.get_mut(&segment_path(SegmentId::FIRST)).unwrap();
+    let salt = u64::from_le_bytes(std::array::from_fn(|index| segment[16 + index]));
+    let offset = (used(segment) as u32).next_multiple_of(8) + bytes_on;
+    let at = Position { segment: SegmentId::FIRST, offset };
+    let mut head = PreparedHead::new(&head(RecordKind::Mark, 0), b"", Position::ZERO).place(salt, at);
+    head[KIND_AT] = 200;
+    let crc = crc32c(&head[4..]) ^ mask(salt, at);
+    head[..4].copy_from_slice(&crc.to_le_bytes());
+    segment[offset as usize..][..head.len()].copy_from_slice(&head);
+    SimDisk::holding(content)
+}
+
+#[test]
+fn a_record_of_a_later_release_is_refused_unless_it_lies_in_a_torn_end_and_a_report_says_the_same() {
+    let (disk, bodies) = three_records();
+    let next = with_unknown(&disk, 0);
+    let refused = Rig::open_at(&next, SyncMode::Os, None).err().expect("it may matter");
+    assert!(matches!(refused, Error::Corrupt { damage: Damage::Unknown, .. }), "{refused}");
+    assert_eq!(repair::report(&next, None).unwrap_err().to_string(), refused.to_string());
+
+    let behind = with_unknown(&disk, 64);
+    let report = repair::report(&behind, None).expect("what opens can be reported");
+    assert_eq!((report.losses.len(), report.torn.is_some()), (0, true));
+    assert_eq!(Rig::open(&behind).bodies(), bodies);
+
+    // Damage before it changes nothing about that.
+    let damaged = flipped(&behind, &segment_path(SegmentId::FIRST), (crate::HEADER_BYTES as usize + 50) * 8);
+    Rig::open_at(&damaged, SyncMode::Os, None).err().expect("the first record was synced");
+    assert!(repair::report(&damaged, None).is_ok_and(|report| report.losses.len() == 1));
 }

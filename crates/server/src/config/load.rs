@@ -10,10 +10,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use base::number::parse_i64;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::kind::Spelling;
+use super::kind::{Kind, Spelling};
 use super::print::MASK;
+use super::rewrite::toml_line;
 use super::settings::{Entry, Settings, Source, exposed_address, port_given_twice};
 use super::{SettingId, nearest_name};
 
@@ -203,8 +205,9 @@ impl Draft {
                 Ok(())
             }
             Err(mut reason) => {
-                // Redis's words, which CONFIG SET has to itself, and an example.
-                if reason.ends_with("a memory value") {
+                // CONFIG SET keeps to Redis's words; here is room for an example.
+                let is_size = matches!(row.kind, Kind::Bytes { .. } | Kind::BytesOrPercent);
+                if is_size && !text.as_bytes().last().is_some_and(u8::is_ascii_digit) {
                     reason.push_str(", such as 512mb or 20gb");
                 }
                 Err(ConfigError::ValueRefused { name: row.name, source, reason })
@@ -272,13 +275,22 @@ pub(super) struct FileLine {
     pub value_span: std::ops::Range<usize>,
 }
 
-/// What a line of `redis.conf` is called here, if it is one.
+/// The TOML of a line of `redis.conf`, or of one whose value lacks its quotes. A password is not repeated.
 fn toml_instead_of(line: &str) -> Option<String> {
-    let (name, value) = line.trim().split_once(char::is_whitespace)?;
-    let name = SettingId::find(name)?.0.row().name;
-    let value = value.trim();
-    let is_quoted = value.starts_with('"') || value.parse::<i64>().is_ok();
-    Some(if is_quoted { format!("{name} = {value}") } else { format!("{name} = \"{value}\"") })
+    let line = line.trim();
+    let (name, rest) = line.split_at(line.find(|c: char| c.is_whitespace() || c == '=')?);
+    let rest = rest.trim_start();
+    let text = rest.trim_start_matches('=').trim();
+    let is_toml = rest.starts_with('=') && (parse_i64(text.as_bytes()).is_some() || text == "true" || text == "false");
+    if is_toml || text.is_empty() || text.contains(['"', '\'']) {
+        return None;
+    }
+    let (id, _) = SettingId::find(name)?;
+    if id.row().is_secret() {
+        return Some(format!("{} = \"…\"", id.row().name));
+    }
+    let value = id.row().kind.parse(text, "", Spelling::Larder).ok()?;
+    Some(toml_line(id, &value).trim_end().to_owned())
 }
 
 /// Every setting of the file in the order of its lines.
@@ -399,10 +411,26 @@ pub(super) mod tests {
         }
         assert!(refusal("port = 1\nport = 2").starts_with("larder.toml:2: "));
         assert!(refusal("port = ").starts_with("larder.toml:1: "));
-        assert!(refusal("# mine\n\nmaxmemory 1gb\n").ends_with("; write `maxmemory = \"1gb\"`"));
-        assert!(refusal("port 7").starts_with("larder.toml:1: ") && refusal("port 7").ends_with("; write `port = 7`"));
-        assert!(refusal("appendfsync always").ends_with("; write `sync = \"always\"`"));
-        assert!(!refusal("colour blue").contains("write"));
+        let hints = [
+            ("# mine\n\nmaxmemory 1gb\n", Some("maxmemory = \"1gb\"")),
+            ("maxmemory = 1gb", Some("maxmemory = \"1gb\"")),
+            ("maxmemory=1gb", Some("maxmemory = \"1gb\"")),
+            ("port 7", Some("port = 7")),
+            ("appendfsync no", Some("sync = \"os\"")),
+            ("requirepass hunter2", Some("requirepass = \"…\"")),
+            ("requirepass = hunter2", Some("requirepass = \"…\"")),
+            ("port 007", None),
+            ("port = ", None),
+            ("port = 1\nport = 2", None),
+            ("bind = \"x", None),
+            ("logfile \"\"", None),
+            ("colour blue", None),
+        ];
+        for (text, hint) in hints {
+            let refusal = refusal(text);
+            assert_eq!(refusal.split_once("; write `").map(|(_, hint)| hint), hint.map(|h| format!("{h}`")).as_deref());
+            assert!(refusal.starts_with("larder.toml:") && !refusal.contains("hunter2"), "{refusal}");
+        }
     }
 
     #[test]
