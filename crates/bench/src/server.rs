@@ -170,7 +170,8 @@ impl Launch {
 /// Where nginx answers with a body, and how many bytes it has.
 pub const CONSTANTS: [(&str, usize); 2] = [("/64/", 64), ("/1024/", 1024)];
 
-/// Writes the configuration of an nginx that answers everything with 200 and a constant: no body, but for [`CONSTANTS`]. No log, no limit to a connection's requests, and one process, which is the worker.
+/// Writes the configuration of an nginx that answers everything with 200 and a constant: no body, but for [`CONSTANTS`].
+/// No log, no limit to a connection's requests, and one process, which is the worker.
 fn nginx_args(dir: &Path, port: u16) -> Result<Vec<String>, Error> {
     let temporary =
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|what| format!("{what}_temp_path {what};\n"));
