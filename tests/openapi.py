@@ -263,9 +263,13 @@ def messages_come_as_events(door):
     for number, channel in enumerate(("news", "a,b", "more"), 1):
         expect(stream.next(), (number, {"channel": channel, "message": "hello\nyou"}))
     expect(stream.next(), (4, {"channel": "weather", "pattern": "w*", "message": {"base64": "/w=="}}))
+    everything = door.stream("/v1/subscribe")
+    expect(door.resp.call("PUBLISH", "other", "x"), 1)
+    expect(everything.next(), (1, {"channel": "other", "pattern": "*", "message": "x"}))
     # Who goes leaves nothing behind.
-    stream.response.close()
-    stream.connection.close()
+    for one in (stream, everything):
+        one.response.close()
+        one.connection.close()
     while door.resp.call("PUBSUB", "NUMPAT"):
         door.resp.call("PUBLISH", "weather", "x")
 

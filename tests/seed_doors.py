@@ -3,6 +3,8 @@
     pairs, tables     every endpoint of /hustdb: status, body, Version and VerError compared
     parameters        bodies that override, what is missing, what is wrong, methods, decoding
     listings          pages, base64, order of fields, counts, exports and pages over them
+    duplicates        writes that another server has made already, with its versions
+    binlog            what another server has missed comes to it, over a kill of either
     shared data       RESP sees what hustdb wrote, hustdb notices what RESP changed, a killed server keeps it
     access            passwords and their realm, addresses that are cut off
     hustcache, JSON   every endpoint
@@ -66,6 +68,15 @@ def check(is_right, what):
     if not is_right:
         sys.exit(f"not as it should be: {what}")
     compared += 1
+
+
+def wait_until(holds, what):
+    """Ends the program unless something comes to hold."""
+    for _ in range(600):
+        if holds():
+            return check(True, what)
+        time.sleep(0.05)
+    return check(False, what)
 
 
 def pairs(db):
@@ -283,6 +294,118 @@ def shared(db, server):
     db.ask("hget?tb=both&key=f", 200, b"5", Version="3")
 
 
+def duplicates(db):
+    """`is_dup`: a write that another server has made keeps its version, and counts where it is not older."""
+    for path, look, old in [("put?key=dup&val={}", "get?key=dup", b"a"), ("hset?tb=dups:h&key=f&val={}", "hget?tb=dups:h&key=f", b"a"),
+                            ("sadd?tb=dups:s&key=f", "sismember?tb=dups:s&key=f", b""),
+                            ("zadd?tb=dups:z&key=f&score={}", "zscore?tb=dups:z&key=f", b"5")]:
+        value, other = (b"5", b"6") if "score" in path else (b"a", b"b") if "val" in path else (b"", b"")
+        told = value if "score" in path else b""
+        first = path.format(value.decode())
+        db.ask(f"{first}&is_dup=1", 401, b"", Version="0", VerError="false")
+        db.ask(f"{first}&is_dup=true&ver=7", 200, told, Version="7", VerError="false")
+        db.ask(look, 200, old, Version="7")
+        db.ask(f"{path.format(other.decode())}&is_dup=1&ver=6", 200, Version="7", VerError="true")
+        db.ask(look, 200, old, Version="7")
+        db.ask(f"{path.format(other.decode())}&is_dup=1&ver=7", 200, Version="7", VerError="false")
+        db.ask(look, 200, other, Version="7")
+        db.ask(f"{first}&ver=7", 200, Version="8", VerError="false")
+        db.ask(f"{first}&is_dup=1&ver=4194300", 200, Version="4194300", VerError="false")
+        db.ask(f"{path.format(other.decode())}&is_dup=1&ver=3", 200, Version="3", VerError="false")
+        db.ask(f"{first}&is_dup=1&ver=4194304", 400, b"")
+        db.ask(look, 200, other, Version="3")
+    for path in ["del?key=dup", "hdel?tb=dups:h&key=f", "srem?tb=dups:s&key=f", "zrem?tb=dups:z&key=f"]:
+        db.ask(f"{path}&is_dup=1&ver=2", 200, b"", Version="3", VerError="true")
+        db.ask(f"{path}&is_dup=1&ver=0", 200, b"", Version="3", VerError="false")
+    db.ask("hincrby?tb=dups:h&key=n&val=5&is_dup=1&ver=9", 200, b"5", Version="9")
+    db.ask("hincrby?tb=dups:h&key=n&val=5&is_dup=1&ver=8", 200, Version="9", VerError="true")
+
+
+def binlog(db, server, template):
+    """`binlog`: what another server has missed comes to it when it answers again."""
+    peer_port = free_port()
+    peer = Server(template.replace(f"--http-port {db.port}", f"--http-port {peer_port}"))
+    host = f"127.0.0.1:{peer_port}"
+    for path in ["binlog", f"binlog?host={host}", f"binlog?host={host}&method=1", "binlog?method=1&key=k", f"binlog?host={host}&key=k"]:
+        db.ask(path, 404, b"")
+    for path in ["host=x&method=1&key=k", "host=127.0.0.1&method=1&key=k", f"host={'1' * 33}:80&method=1&key=k",
+                 f"host={host}&method=0&key=k", f"host={host}&method=9&key=k", f"host={host}&method=3&key=k",
+                 f"host={host}&method=3&tb=a-b&key=k"]:
+        db.ask(f"binlog?{path}", 400, b"")
+    db.ask(f"binlog?host={host}&method=1&key=k", 405, b"", method="PUT")
+    db.ask("hincrby?tb=missed:h&key=n&val=1&host=nowhere", 400, b"")
+
+    db.ask("put?key=missed%20pair&val=one&ttl=1000", 200, Version="1")
+    db.ask("put?key=missed%20pair&val=two&ttl=1000", 200, Version="2")
+    db.ask(f"binlog?host={host}&method=1&key=missed%20pair", 200, b"")
+    db.ask("hset?tb=missed:h&key=f", 200, method="POST", data=bytes(range(256)))
+    db.ask(f"binlog?host={host}&method=3&tb=missed:h&key=f", 200, b"")
+    db.ask(f"hincrby?tb=missed:h&key=n&val=41&host={host}", 200, b"41", Version="1")
+    db.ask("sadd?tb=missed:s", 200, method="POST", data=b"a\x00 b")
+    db.ask(f"binlog?host={host}&method=5&tb=missed:s", 200, b"", method="POST", data=b"a\x00 b")
+    db.ask("zadd?tb=missed:z&key=m&score=-12", 200)
+    db.ask(f"binlog?host={host}&method=7&tb=missed:z&key=m", 200, b"")
+    db.ask("put?key=anew&val=anew", 200, Version="1")
+    db.ask("put?key=ahead&val=v&is_dup=1&ver=5000", 200, Version="5000")
+    for path in ["method=2&key=removed", "method=4&tb=missed:h&key=removed", "method=6&tb=missed:s&key=removed",
+                 "method=8&tb=missed:z&key=removed", "method=2&key=anew", "method=1&key=anew", "method=1&key=never"]:
+        db.ask(f"binlog?host={host}&{path}", 200, b"")
+    resp = Connection(server.port)
+    resp.call("SELECT", "2")
+    check(resp.call("HLEN", "hustdb:binlog") == 11, "a record for each but what never was there")
+    resp.call("HSET", "hustdb:binlog", "no record", "at all")
+    server.kill9()
+    server.start()
+    db.ask("get?key=ahead", 200, b"v", Version="5000")
+
+    with peer:
+        peer.start()
+        there = Door(peer_port, "/hustdb/")
+        there.ask("put?key=removed&val=v", 200)
+        there.ask("put?key=anew&val=old&is_dup=1&ver=30", 200)
+        there.ask("put?key=never&val=kept", 200)
+        for tb, write in [("missed:h", "hset?tb={}&key=removed&val=v"), ("missed:s", "sadd?tb={}&key=removed"),
+                          ("missed:z", "zadd?tb={}&key=removed&score=1")]:
+            there.ask(write.format(tb), 200)
+        resp = Connection(server.port)
+        resp.call("SELECT", "2")
+        wait_until(lambda: resp.call("HLEN", "hustdb:binlog") == 0, "the log has been sent")
+        there.ask("get?key=missed%20pair", 200, b"two", Version="2")
+        check(990 < Connection(peer.port).call("TTL", "missed pair") <= 1000, "its time to live came along")
+        there.ask("hget?tb=missed:h&key=f", 200, bytes(range(256)), Version="1")
+        there.ask("hget?tb=missed:h&key=n", 200, b"41", Version="1")
+        there.ask("sismember?tb=missed:s", 200, b"", method="POST", data=b"a\x00 b", Version="1")
+        there.ask("zscore?tb=missed:z&key=m", 200, b"-12", Version="1")
+        there.ask("get?key=never", 200, b"kept")
+        there.ask("get?key=anew", 200, b"anew", Version="1")
+        for path in ["get?key=removed", "hget?tb=missed:h&key=removed", "sismember?tb=missed:s&key=removed", "zscore?tb=missed:z&key=removed"]:
+            there.ask(path, 404, b"")
+
+        there.ask("put?key=missed%20pair&val=newer&is_dup=1&ver=9", 200, Version="9")
+        db.ask(f"binlog?host={host}&method=1&key=missed%20pair", 200, b"")
+        wait_until(lambda: resp.call("HLEN", "hustdb:binlog") == 0, "an older write is sent, too")
+        there.ask("get?key=missed%20pair", 200, b"newer", Version="9")
+
+        Connection(peer.port).call("CONFIG", "SET", "requirepass", "other")
+        db.ask("put?key=missed%20pair&val=newest&is_dup=1&ver=10", 200, Version="10")
+        db.ask(f"binlog?host={host}&method=1&key=missed%20pair", 200, b"")
+        time.sleep(1.5)
+        check(resp.call("HLEN", "hustdb:binlog") == 1, "a record stays while its server wants to know who asks")
+        resp.call("CONFIG", "SET", "hustdb-binlog-auth", "default:other")
+        time.sleep(1.5)
+        check(resp.call("HLEN", "hustdb:binlog") == 1, "nobody is told a password who is not listed")
+        resp.call("CONFIG", "SET", "hustdb-binlog-hosts", host)
+        db.ask("binlog?host=127.0.0.1:1&method=1&key=missed%20pair", 400, b"")
+        wait_until(lambda: resp.call("HLEN", "hustdb:binlog") == 0, "who says so is let in")
+        login = {"Authorization": "Basic " + base64.b64encode(b"default:other").decode()}
+        there.ask("get?key=missed%20pair", 200, b"newest", Version="10", headers=login)
+
+    db.ask(f"binlog?host={host}&method=1&key=missed%20pair", 200, b"")
+    resp.call("CONFIG", "SET", "hustdb-binlog-timeout", "1")
+    wait_until(lambda: resp.call("HLEN", "hustdb:binlog") == 0, "what is too old is given up")
+    wait_until(lambda: b"hustdb-binlog" not in resp.call("CLIENT", "LIST"), "who sends is gone when there is nothing to be sent")
+
+
 def cache(door, server):
     """hustcache: every endpoint."""
     door.ask("exist?key=k", 404, b"", Version=None)
@@ -372,7 +495,7 @@ def main():
     options = parser(__doc__).parse_args()
     http_port, hustdb_port, json_port = free_port(), free_port(), free_port()
     template = options.server_command.replace("--http-port 0", f"--http-port {http_port}")
-    with Server(template, flags=f"--hustdb-port {hustdb_port} --json-port {json_port}") as server:
+    with Server(template, flags=f"--hustdb-port {hustdb_port} --json-port {json_port} --hustdb-binlog-interval 1") as server:
         server.start()
         db, cached = Door(http_port, "/hustdb/"), Door(http_port, "/hustcache/")
         pairs(db)
@@ -380,6 +503,8 @@ def main():
         tables(db)
         listings(db)
         shared(db, server)
+        duplicates(db)
+        binlog(db, server, template)
         cache(cached, server)
         json_store(Door(json_port, "/"), server)
         Door(hustdb_port, "/").ask("hustdb/get?key=long", 200, b"v", Version="1")

@@ -10,8 +10,9 @@
 //! The version of a pair is its key's revision; that of an element is kept beside its table (`keyspace::elements`). An
 //! element that only other commands have written has version 1, however often that was.
 //!
-//! `ver` 0 asks for nothing, any other number for exactly this version. A time to live is in seconds; one out of
-//! range means none.
+//! `ver` 0 asks for nothing, any other number for exactly this version. With `DUP` a write comes from another server that
+//! has made it already, and `ver` is the version it has there ([`Wanted`]). A time to live is in seconds; one out of range
+//! means none, and reads tell when what they found ends.
 //!
 //! Deliberately not here: walking tables (`hustdb_walk`), and names, bodies and headers, which are the HTTP door's.
 //!
@@ -35,8 +36,10 @@ use std::borrow::Cow;
 
 /// Longest name of a pair or an element.
 const NAME_BYTES_MAX: usize = 16_777_215;
+/// How far behind the highest version, and behind the first, versions of two servers are taken for neighbours.
+const WRAP_WINDOW: u32 = 100_000;
 /// Longest time to live; a longer one means none.
-const TTL_SECONDS_MAX: i64 = 2_592_000;
+pub const TTL_SECONDS_MAX: i64 = 2_592_000;
 /// Where pairs and tables lie, in the order in which they are looked for.
 pub(crate) const DBS: [DbId; 2] = [DbId(0), DbId(1)];
 
@@ -75,7 +78,8 @@ const WRITE: Spec = Spec {
     ..READ
 };
 
-const REMOVE: Spec = Spec { arity: Arity::Exactly(5), flags: Flags::WRITE, syntax: "table-key element ver", ..WRITE };
+const REMOVE: Spec =
+    Spec { arity: Arity::AtLeast(5), flags: Flags::WRITE, syntax: "table-key element ver [DUP]", ..WRITE };
 
 /// The rows, sorted by name.
 pub static COMMANDS: &[Spec] = &[Spec {
@@ -91,9 +95,9 @@ pub static COMMANDS: &[Spec] = &[Spec {
     subcommands: &[
         Spec {
             name: "del",
-            arity: Arity::Exactly(4),
+            arity: Arity::AtLeast(4),
             summary: "Removes a pair.",
-            syntax: "key ver",
+            syntax: "key ver [DUP]",
             handler: delete,
             ..REMOVE
         },
@@ -101,7 +105,7 @@ pub static COMMANDS: &[Spec] = &[Spec {
         Spec {
             name: "get",
             arity: Arity::Exactly(3),
-            summary: "Returns the value and the version of a pair.",
+            summary: "Returns the value and the version of a pair, and when it ends.",
             syntax: "key",
             handler: get,
             ..READ
@@ -115,46 +119,46 @@ pub static COMMANDS: &[Spec] = &[Spec {
         HELP,
         Spec {
             name: "hget",
-            summary: "Returns the value and the version of an element of a hash.",
+            summary: "Returns the value and the version of an element of a hash, and when it ends.",
             handler: |call| look(call, Kind::Hash),
             ..READ
         },
         Spec {
             name: "hincrby",
-            arity: Arity::Exactly(7),
+            arity: Arity::AtLeast(7),
             summary: "Adds an integer to an element of a hash.",
-            syntax: "table-key element increment ttl ver",
+            syntax: "table-key element increment ttl ver [DUP]",
             handler: increment,
             ..WRITE
         },
         Spec {
             name: "hset",
-            arity: Arity::Exactly(7),
+            arity: Arity::AtLeast(7),
             summary: "Sets an element of a hash.",
-            syntax: "table-key element value ttl ver",
+            syntax: "table-key element value ttl ver [DUP]",
             handler: set_field,
             ..WRITE
         },
         hustdb_walk::ITEMS,
         Spec {
             name: "put",
-            arity: Arity::Exactly(6),
+            arity: Arity::AtLeast(6),
             summary: "Sets a pair.",
-            syntax: "key value ttl ver",
+            syntax: "key value ttl ver [DUP]",
             handler: put,
             ..WRITE
         },
         Spec {
             name: "sadd",
-            arity: Arity::Exactly(6),
+            arity: Arity::AtLeast(6),
             summary: "Adds an element to a set, or writes it again.",
-            syntax: "table-key element ttl ver",
+            syntax: "table-key element ttl ver [DUP]",
             handler: add_member,
             ..WRITE
         },
         Spec {
             name: "sget",
-            summary: "Returns the version of an element of a set.",
+            summary: "Returns the version of an element of a set, and when it ends.",
             handler: |call| look(call, Kind::Set),
             ..READ
         },
@@ -168,16 +172,16 @@ pub static COMMANDS: &[Spec] = &[Spec {
         hustdb_walk::TABLES,
         Spec {
             name: "zadd",
-            arity: Arity::Exactly(8),
+            arity: Arity::AtLeast(8),
             summary: "Sets the score of an element of a sorted set (opt 0), or adds to it (1) or subtracts from it (-1).",
-            syntax: "table-key score element opt ttl ver",
+            syntax: "table-key score element opt ttl ver [DUP]",
             complexity: "O(log N) for N elements",
             handler: set_score,
             ..WRITE
         },
         Spec {
             name: "zget",
-            summary: "Returns the score and the version of an element of a sorted set.",
+            summary: "Returns the score and the version of an element of a sorted set, and when it ends.",
             handler: |call| look(call, Kind::SortedSet),
             ..READ
         },
@@ -242,6 +246,41 @@ fn select_table(call: &mut Call<'_>, name: &[u8], kind: Kind) -> Result<bool, i6
     }
 }
 
+/// Which version a write asks for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// 0 asks for none.
+    version: u32,
+    /// The write was made by another server already and has this version there: it counts where it is the newer one, and
+    /// keeps its version.
+    is_duplicate: bool,
+}
+
+impl Wanted {
+    /// Why it is refused where `current` is, if it is. To remove, version 0 is enough for a duplicate, too.
+    fn refusal(self, current: u32, removes: bool) -> Option<Answer> {
+        let Wanted { version, is_duplicate } = self;
+        if !is_duplicate {
+            let is_refused = version != 0 && version != current;
+            return is_refused.then_some(Answer { status: CONFLICT, version: current, is_conflict: current != 0 });
+        }
+        if version == 0 {
+            return (!removes).then_some(Answer::failed(CONFLICT));
+        }
+        if ELEMENT_VERSION_MAX < version {
+            return Some(Answer::failed(REFUSED));
+        }
+        let is_wrapped = ELEMENT_VERSION_MAX - current <= WRAP_WINDOW && version <= WRAP_WINDOW;
+        let is_newer = current <= version || is_wrapped;
+        (!is_newer).then_some(Answer { status: DONE, version: current, is_conflict: true })
+    }
+
+    /// The version that what is written has where `current` was.
+    fn written(self, current: u32) -> u32 {
+        if self.is_duplicate { self.version } else { version_after(current) }
+    }
+}
+
 /// What a command of this family answers.
 struct Answer {
     status: i64,
@@ -257,12 +296,6 @@ impl Answer {
     fn failed(status: i64) -> Answer {
         Answer { status, version: 0, is_conflict: false }
     }
-
-    /// Why a write that asks for version `wanted` is refused where `current` is, if it is.
-    fn refusal(wanted: u32, current: u32) -> Option<Answer> {
-        let is_refused = wanted != 0 && wanted != current;
-        is_refused.then_some(Answer { status: CONFLICT, version: current, is_conflict: current != 0 })
-    }
 }
 
 /// Runs `decide` and answers what it says, with a body if it wrote one. The selected database is left as it was.
@@ -273,20 +306,61 @@ fn answer(
     let (db, mut body) = (call.tx.db(), None);
     let decided = decide(call, &mut body);
     call.tx.set_db(db);
-    let Answer { status, version, is_conflict } = decided?;
-    call.reply.array(4);
-    call.reply.integer(status);
-    call.reply.integer(i64::from(version));
-    call.reply.integer(i64::from(is_conflict));
-    match body {
-        Some(body) => call.reply.bulk(&body),
-        None => call.reply.null(),
-    }
+    put_answer(call, 4, &decided?, body.as_deref());
     Ok(Flow::Done)
 }
 
-fn version_arg(call: &Call<'_>, index: usize) -> Result<u32, Error> {
-    u32::try_from(call.integer(index)?).map_err(|_| Error::NotInteger)
+/// What a read found.
+struct Found {
+    version: u32,
+    body: Option<Vec<u8>>,
+    ends: Option<TimeMs>,
+}
+
+/// As [`answer`] for a read, which says in Unix seconds when what it found ends, 0 for never. `Err` is a status.
+fn answer_read(
+    call: &mut Call<'_>,
+    look: impl FnOnce(&mut Call<'_>) -> Result<Result<Found, i64>, Error>,
+) -> Result<Flow, Error> {
+    let db = call.tx.db();
+    let found = look(call);
+    call.tx.set_db(db);
+    let ends = match found? {
+        Ok(Found { version, body, ends }) => {
+            put_answer(call, 5, &Answer::done(version), body.as_deref());
+            ends
+        }
+        Err(status) => {
+            put_answer(call, 5, &Answer::failed(status), None);
+            None
+        }
+    };
+    // What ends within a second has not ended yet.
+    call.reply.integer(ends.map_or(0, |at| at.0.div_euclid(1000) + i64::from(at.0.rem_euclid(1000) != 0)));
+    Ok(Flow::Done)
+}
+
+/// Writes the first four of `count` replies.
+fn put_answer(call: &mut Call<'_>, count: usize, answer: &Answer, body: Option<&[u8]>) {
+    call.reply.array(count);
+    call.reply.integer(answer.status);
+    call.reply.integer(i64::from(answer.version));
+    call.reply.integer(i64::from(answer.is_conflict));
+    match body {
+        Some(body) => call.reply.bulk(body),
+        None => call.reply.null(),
+    }
+}
+
+/// Reads `ver [DUP]`, the last arguments.
+fn wanted_args(call: &Call<'_>, index: usize) -> Result<Wanted, Error> {
+    let version = u32::try_from(call.integer(index)?).map_err(|_| Error::NotInteger)?;
+    let is_duplicate = match call.arg_count() - index {
+        1 => false,
+        2 if call.is_word(index + 1, "DUP") => true,
+        _ => return Err(Error::Syntax),
+    };
+    Ok(Wanted { version, is_duplicate })
 }
 
 /// When what is given this many seconds ends.
@@ -308,23 +382,28 @@ fn pair_version(call: &Call<'_>, key: &[u8]) -> u32 {
     call.tx.peek(key).map_or(0, |found| version_of_revision(call.tx.entry(found).revision()))
 }
 
+/// When the key ends, if ever.
+fn key_end(call: &Call<'_>, key: &[u8]) -> Option<TimeMs> {
+    call.tx.peek(key).and_then(|found| call.tx.entry(found).expires())
+}
+
 fn is_string(kind: Kind) -> bool {
     kind == Kind::String
 }
 
 fn get(call: &mut Call<'_>) -> Result<Flow, Error> {
     let key = call.arg(2);
-    answer(call, |call, body| {
-        let Place::Here(db) = place(&mut call.tx, key, is_string) else { return Ok(Answer::failed(ABSENT)) };
+    answer_read(call, |call| {
+        let Place::Here(db) = place(&mut call.tx, key, is_string) else { return Ok(Err(ABSENT)) };
         call.tx.set_db(db);
-        let version = pair_version(call, key);
-        *body = call.tx.string(key)?.map(|value| value.bytes().to_vec());
-        Ok(Answer::done(version))
+        let (version, ends) = (pair_version(call, key), key_end(call, key));
+        let body = call.tx.string(key)?.map(|value| value.bytes().to_vec());
+        Ok(Ok(Found { version, body, ends }))
     })
 }
 
 fn put(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let (key, value, expires, wanted) = (call.arg(2), call.arg(3), expires_arg(call, 4)?, version_arg(call, 5)?);
+    let (key, value, expires, wanted) = (call.arg(2), call.arg(3), expires_arg(call, 4)?, wanted_args(call, 5)?);
     answer(call, |call, _| {
         if !is_name(key) {
             return Ok(Answer::failed(REFUSED));
@@ -333,22 +412,25 @@ fn put(call: &mut Call<'_>) -> Result<Flow, Error> {
             return Ok(Answer::failed(NO_TABLE));
         };
         call.tx.set_db(db);
-        if let Some(refusal) = Answer::refusal(wanted, pair_version(call, key)) {
+        if let Some(refusal) = wanted.refusal(pair_version(call, key), false) {
             return Ok(refusal);
         }
         call.tx.put_string(key, value, expires);
+        if wanted.is_duplicate && pair_version(call, key) != wanted.version {
+            call.tx.revise(key, wanted.version);
+        }
         call.notify(Event::String, "set", key);
         Ok(Answer::done(pair_version(call, key)))
     })
 }
 
 fn delete(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let (key, wanted) = (call.arg(2), version_arg(call, 3)?);
+    let (key, wanted) = (call.arg(2), wanted_args(call, 3)?);
     answer(call, |call, _| {
         let Place::Here(db) = place(&mut call.tx, key, is_string) else { return Ok(Answer::failed(ABSENT)) };
         call.tx.set_db(db);
         let current = pair_version(call, key);
-        if let Some(refusal) = Answer::refusal(wanted, current) {
+        if let Some(refusal) = wanted.refusal(current, true) {
             return Ok(refusal);
         }
         call.tx.delete(key);
@@ -357,13 +439,13 @@ fn delete(call: &mut Call<'_>) -> Result<Flow, Error> {
     })
 }
 
-/// The version of an element that is there in the value itself, 0 when it has ended.
-fn version_of(call: &mut Call<'_>, tb: &[u8], key: &[u8]) -> Result<u32, Error> {
+/// What is known of an element that is there in the value itself; version 0 when it has ended.
+fn known_of(call: &mut Call<'_>, tb: &[u8], key: &[u8]) -> Result<Element, Error> {
     let horizon = call.horizon();
     Ok(match call.tx.element(tb, key)? {
-        None => 1,
-        Some(element) if has_ended(element.expires, horizon) => 0,
-        Some(element) => element.version,
+        None => Element { version: 1, expires: None },
+        Some(element) if has_ended(element.expires, horizon) => Element { version: 0, ..element },
+        Some(element) => element,
     })
 }
 
@@ -373,19 +455,23 @@ struct Current {
     version: u32,
     /// Its value or its score's text.
     body: Option<Vec<u8>>,
+    /// When it ends, if ever.
+    ends: Option<TimeMs>,
 }
 
 /// Looks an element up in a table of this kind, or where one may come to be, in the selected database.
 fn current(call: &mut Call<'_>, tb: &[u8], key: &[u8], kind: Kind) -> Result<Current, Error> {
     let horizon = call.horizon();
     let found = match kind {
-        Kind::Hash => live_field(call.tx.hash(tb)?, key, horizon).map(|field| field.value.to_vec()),
-        Kind::Set => call.tx.set(tb)?.filter(|set| set.contains(key)).map(|_| Vec::new()),
-        _ => call.tx.sorted_set(tb)?.and_then(|set| set.score(key)).map(score_text),
+        Kind::Hash => live_field(call.tx.hash(tb)?, key, horizon).map(|field| (field.value.to_vec(), field.expires)),
+        Kind::Set => call.tx.set(tb)?.filter(|set| set.contains(key)).map(|_| (Vec::new(), None)),
+        _ => call.tx.sorted_set(tb)?.and_then(|set| set.score(key)).map(|score| (score_text(score), None)),
     };
-    let version = if found.is_some() { version_of(call, tb, key)? } else { 0 };
-    let body = found.filter(|_| version != 0 && kind != Kind::Set);
-    Ok(Current { version, body })
+    let Some((value, field_ends)) = found else { return Ok(Current { version: 0, body: None, ends: None }) };
+    let known = known_of(call, tb, key)?;
+    let ends = [field_ends, known.expires, key_end(call, tb)].into_iter().flatten().min();
+    let body = (known.version != 0 && kind != Kind::Set).then_some(value);
+    Ok(Current { version: known.version, body, ends })
 }
 
 /// A score as hustdb writes it: an integer, unless somebody else has set one that is none.
@@ -395,18 +481,17 @@ pub(crate) fn score_text(score: f64) -> Vec<u8> {
 
 fn look(call: &mut Call<'_>, kind: Kind) -> Result<Flow, Error> {
     let (tb, key) = (call.arg(2), call.arg(3));
-    answer(call, |call, body| {
+    answer_read(call, |call| {
         if select_table(call, tb, kind) != Ok(true) {
-            return Ok(Answer::failed(NO_TABLE));
+            return Ok(Err(NO_TABLE));
         }
-        let current = current(call, tb, key, kind)?;
-        *body = current.body;
-        Ok(if current.version == 0 { Answer::failed(ABSENT) } else { Answer::done(current.version) })
+        let Current { version, body, ends } = current(call, tb, key, kind)?;
+        Ok(if version == 0 { Err(ABSENT) } else { Ok(Found { version, body, ends }) })
     })
 }
 
 fn remove(call: &mut Call<'_>, kind: Kind) -> Result<Flow, Error> {
-    let (tb, key, wanted) = (call.arg(2), call.arg(3), version_arg(call, 4)?);
+    let (tb, key, wanted) = (call.arg(2), call.arg(3), wanted_args(call, 4)?);
     answer(call, |call, _| {
         if select_table(call, tb, kind) != Ok(true) {
             return Ok(Answer::failed(NO_TABLE));
@@ -415,7 +500,7 @@ fn remove(call: &mut Call<'_>, kind: Kind) -> Result<Flow, Error> {
         if version == 0 {
             return Ok(Answer::failed(ABSENT));
         }
-        if let Some(refusal) = Answer::refusal(wanted, version) {
+        if let Some(refusal) = wanted.refusal(version, true) {
             return Ok(refusal);
         }
         let (event, name) = match kind {
@@ -442,7 +527,7 @@ struct Write<'c> {
     key: &'c [u8],
     kind: Kind,
     expires: Option<TimeMs>,
-    wanted: u32,
+    wanted: Wanted,
 }
 
 /// What a write puts.
@@ -478,11 +563,11 @@ fn write<'v>(
                 return Ok(answer);
             }
         };
-        if let Some(refusal) = Answer::refusal(wanted, current.version) {
+        if let Some(refusal) = wanted.refusal(current.version, false) {
             return Ok(refusal);
         }
         put_decided(call, tb, key, &decided, expires)?;
-        let element = Element { version: version_after(current.version), expires };
+        let element = Element { version: wanted.written(current.version), expires };
         // Where the version has followed the value, it is right already.
         if call.tx.element(tb, key)? != Some(element) {
             call.tx.put_element(tb, key, element)?;
@@ -523,14 +608,14 @@ fn put_decided(
 
 fn set_field(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (tb, key, value) = (call.arg(2), call.arg(3), call.arg(4));
-    let (expires, wanted) = (expires_arg(call, 5)?, version_arg(call, 6)?);
+    let (expires, wanted) = (expires_arg(call, 5)?, wanted_args(call, 6)?);
     let field = Write { tb, key, kind: Kind::Hash, expires, wanted };
     write(call, field, |_| Ok(Decided::Value(Cow::Borrowed(value))))
 }
 
 fn increment(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (tb, key, increment) = (call.arg(2), call.arg(3), call.integer(4)?);
-    let (expires, wanted) = (expires_arg(call, 5)?, version_arg(call, 6)?);
+    let (expires, wanted) = (expires_arg(call, 5)?, wanted_args(call, 6)?);
     let field = Write { tb, key, kind: Kind::Hash, expires, wanted };
     write(call, field, |current| {
         let value = current.body.as_deref().map_or(Some(0), parse_i64);
@@ -540,19 +625,19 @@ fn increment(call: &mut Call<'_>) -> Result<Flow, Error> {
 }
 
 fn add_member(call: &mut Call<'_>) -> Result<Flow, Error> {
-    let (tb, key, expires, wanted) = (call.arg(2), call.arg(3), expires_arg(call, 4)?, version_arg(call, 5)?);
+    let (tb, key, expires, wanted) = (call.arg(2), call.arg(3), expires_arg(call, 4)?, wanted_args(call, 5)?);
     write(call, Write { tb, key, kind: Kind::Set, expires, wanted }, |_| Ok(Decided::Member))
 }
 
 fn set_score(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (tb, score, key, sign) = (call.arg(2), call.integer(3)?, call.arg(4), call.integer(5)?.signum());
-    let (expires, wanted) = (expires_arg(call, 6)?, version_arg(call, 7)?);
+    let (expires, wanted) = (expires_arg(call, 6)?, wanted_args(call, 7)?);
     let member = Write { tb, key, kind: Kind::SortedSet, expires, wanted };
     write(call, member, |current| {
         let text = current.body.as_deref();
         if sign == 0 {
             let is_same = text.is_some_and(|text| parse_f64(text) == Some(score as f64));
-            let stays = is_same && wanted <= current.version;
+            let stays = is_same && wanted.version <= current.version;
             return if stays { Err(Answer::done(current.version)) } else { Ok(Decided::Score(score as f64)) };
         }
         let sum = text.map_or(Some(0), parse_i64).and_then(|value| value.checked_add(score.checked_mul(sign)?));

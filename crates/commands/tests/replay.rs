@@ -89,7 +89,8 @@ const TEMPLATES: &[(&str, &str)] = &[
         "hustdb",
         "put key value ttl ver|put key value 0 0|del key ver|hset hash field value ttl ver|hset hash field value 0 0|\
          hincrby hash field int 0 ver|hdel hash field ver|sadd set member ttl ver|sadd set member 0 0|srem set member ver|\
-         zadd zset int field 0 ttl ver|zadd zset int field 1 0 0|zrem zset field ver",
+         zadd zset int field 0 ttl ver|zadd zset int field 1 0 0|zrem zset field ver|\
+         put key value ttl ver DUP|hset hash field value ttl ver DUP|sadd set member ttl ver DUP|zadd zset int field 0 0 ver DUP",
     ),
     ("incr", "key"),
     ("incrby", "key int"),

@@ -12,6 +12,7 @@
 //!          HashExpire  key count:varint (field expires)*
 //!          FlushDb     –
 //!          SwapDbs     other:u8
+//!          Revise      key revision:varint, less 1
 //!          SetAdd      key count:varint (member)*
 //!          SetRemove   key count:varint (member)*
 //! ```
@@ -54,6 +55,7 @@ enum Tag {
     HashExpire = 8,
     FlushDb = 9,
     SwapDbs = 10,
+    Revise = 16,
     SetAdd = 20,
     SetRemove = 21,
     SortedSetPut = 25,
@@ -155,6 +157,13 @@ pub enum Effect<'a> {
     },
     /// The database holds nothing any more.
     FlushDb,
+    /// The key's revision is this one, whatever it was.
+    Revise {
+        /// Name.
+        key: &'a [u8],
+        /// 1 or more.
+        revision: u32,
+    },
     /// Two numbers of databases change places.
     SwapDbs {
         /// The other number.
@@ -206,6 +215,7 @@ impl<'a> Effect<'a> {
             Effect::PutString { key, .. }
             | Effect::Delete { key }
             | Effect::Expire { key, .. }
+            | Effect::Revise { key, .. }
             | Effect::PatchString { key, .. }
             | Effect::PutImage { key, .. }
             | Effect::HashSet { key, .. }
@@ -278,6 +288,7 @@ impl<'a> Effect<'a> {
             t if stream::TAGS.contains(&t) => {
                 Effect::Stream { key: reader.bytes()?, change: StreamChange::decode(t, reader)? }
             }
+            t if t == Tag::Revise as u8 => Effect::Revise { key: reader.bytes()?, revision: read_revision(reader)? },
             t if t == Tag::FlushDb as u8 => Effect::FlushDb,
             t if t == Tag::SwapDbs as u8 && db < LIBRARY_DB => Effect::SwapDbs { other: read_numbered(reader)? },
             _ => return Err(Truncated),
@@ -303,6 +314,10 @@ pub(crate) fn read_expires(reader: &mut Reader<'_>) -> Result<Option<TimeMs>, Tr
         0 => Ok(None),
         past_one => i64::try_from(past_one - 1).map(|at| Some(TimeMs(at))).map_err(|_| Truncated),
     }
+}
+
+fn read_revision(reader: &mut Reader<'_>) -> Result<u32, Truncated> {
+    u32::try_from(reader.varint()?).ok().and_then(|less_one| less_one.checked_add(1)).ok_or(Truncated)
 }
 
 fn read_items<'a>(
@@ -381,6 +396,15 @@ pub fn put_expire(out: &mut Vec<u8>, db: u8, key: &[u8], expires: Option<TimeMs>
     put_expires(out, expires);
 }
 
+/// Writes a `Revise`.
+///
+/// # Panics
+/// When the revision is 0.
+pub fn put_revise(out: &mut Vec<u8>, db: u8, key: &[u8], revision: u32) {
+    put_head(out, Tag::Revise, db, key);
+    put_varint(out, u64::from(revision - 1));
+}
+
 /// Writes a `PatchString`.
 pub fn put_patch(out: &mut Vec<u8>, db: u8, key: &[u8], offset: u64, bytes: &[u8]) {
     put_head(out, Tag::PatchString, db, key);
@@ -452,7 +476,7 @@ mod tests {
     use crate::list::End;
 
     fn one_of_each() -> Vec<Vec<u8>> {
-        let mut all = vec![Vec::new(); 17];
+        let mut all = vec![Vec::new(); 18];
         put_string(&mut all[0], 3, b"key", Some(TimeMs(5)), b"value");
         put_delete(&mut all[1], 0, b"key");
         put_expire(&mut all[2], 15, b"key", None);
@@ -470,6 +494,7 @@ mod tests {
         put_list_set(&mut all[14], 0, b"key", 5, b"c");
         put_list_insert(&mut all[15], 0, b"key", 5, b"d");
         put_list_remove(&mut all[16], 0, b"key", &[0, 1, 700]);
+        put_revise(&mut all[17], 0, b"key", 300);
         all.extend(sorted_set::tests::one_of_each());
         all.extend(stream::one_of_each());
         all

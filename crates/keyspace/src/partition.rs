@@ -212,6 +212,13 @@ impl Db {
         self.live.add(home, bytes);
     }
 
+    fn set_revision(&mut self, place: Place, revision: u32) {
+        let meta = self.index.entry(place).meta();
+        if meta.revision != revision {
+            self.index.reshape(place, &Meta { revision, ..meta });
+        }
+    }
+
     /// Overwrites a string where it lies, if it fits there and nothing else about the key changes: what most writes to
     /// keys that are there come to. Returns whether it did.
     #[inline]
@@ -385,6 +392,7 @@ impl Partition {
             Effect::PutString { key, expires, value } => self.put(db, key, payload_of(value), *expires, stamp),
             Effect::Delete { key } => self.delete(db, key, stamp),
             Effect::Expire { key, expires } => self.expire(db, key, *expires, stamp),
+            Effect::Revise { key, revision } => self.revise(db, key, *revision, stamp),
             Effect::PatchString { key, offset, bytes } => {
                 self.patch(db, key, usize::try_from(*offset).map_err(|_| Truncated)?, bytes, stamp)?
             }
@@ -499,6 +507,13 @@ impl Partition {
             this.index.reshape(place, &Meta { expires, ..meta });
         }
         self.mark(db, place, stamp);
+        Applied { added: 1, removed: 0 }
+    }
+
+    fn revise(&mut self, db: u8, key: &[u8], revision: u32, stamp: &Stamp) -> Applied {
+        let Some(place) = self.find_current(db, key, stamp) else { return Applied::default() };
+        self.mark(db, place, stamp);
+        self.dbs[usize::from(db)].set_revision(place, revision);
         Applied { added: 1, removed: 0 }
     }
 
@@ -665,11 +680,7 @@ impl Partition {
         }
         let stamp = Stamp { version: meta.version, time: TimeMs(i64::MIN), home: meta.home, access: meta.access };
         let place = self.put_at(db, key, payload, meta.expires, &stamp);
-        let index = &mut self.dbs[usize::from(db)].index;
-        if index.entry(place).revision() != meta.revision {
-            let current = index.entry(place).meta();
-            index.reshape(place, &Meta { revision: meta.revision, ..current });
-        }
+        self.dbs[usize::from(db)].set_revision(place, meta.revision);
     }
 
     /// Drops the value of an entry whose home is known. Returns the heap bytes won, 0 if it cannot be spilled.

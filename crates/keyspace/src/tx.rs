@@ -537,6 +537,12 @@ impl<'a> Tx<'a> {
         self.peek(key).is_some() && self.change(key, |out, db| effect::put_expire(out, db, key, expires)).added > 0
     }
 
+    /// Makes the revision of the value at `key` this one, which is not 0. Returns whether the key was there.
+    pub fn revise(&mut self, key: &[u8], revision: u32) -> bool {
+        debug_assert_ne!(revision, 0, "the first revision is 1");
+        self.peek(key).is_some() && self.change(key, |out, db| effect::put_revise(out, db, key, revision)).added > 0
+    }
+
     fn ensure_kind(&mut self, key: &[u8], kind: Kind) -> Result<(), Stop> {
         let Some(found) = self.find(key) else { return Ok(()) };
         if found.kind != kind {

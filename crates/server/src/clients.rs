@@ -137,6 +137,8 @@ pub struct Client {
     modes: Mutex<Modes>,
     is_resp3: AtomicBool,
     is_subscriber: AtomicBool,
+    /// It is the server itself.
+    is_own: AtomicBool,
     is_closing: AtomicBool,
     /// What it is sent without asking.
     pub feed: Feed,
@@ -240,6 +242,11 @@ impl Client {
             *waker = Some(ctx.waker().clone());
         }
         self.killed.load(Ordering::Acquire)
+    }
+
+    /// The server itself is at the other end: it is not closed for being idle.
+    pub fn set_own(&self) {
+        self.is_own.store(true, Ordering::Relaxed);
     }
 
     /// Closes the connection. Returns false when it was closing already.
@@ -576,6 +583,7 @@ impl ClientRegistry {
             modes: Mutex::new(Modes::fresh()),
             is_resp3: AtomicBool::new(false),
             is_subscriber: AtomicBool::new(false),
+            is_own: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             feed: Feed::default(),
             limits: Arc::clone(&self.limits),
@@ -651,7 +659,8 @@ impl ClientRegistry {
     pub fn close_idle(&self, seconds_max: u64) {
         let now_ns = monotonic_ns();
         let is_told = |client: &Client| client.modes.lock().monitors || client.is_subscriber.load(Ordering::Relaxed);
-        let waits = |client: &Client| !client.is(Waiting::Not) || is_told(client);
+        let is_own = |client: &Client| client.is_own.load(Ordering::Relaxed);
+        let waits = |client: &Client| !client.is(Waiting::Not) || is_told(client) || is_own(client);
         let is_idle = |client: &&Arc<Client>| !waits(client) && seconds_max < client.idle_seconds(now_ns);
         for client in self.connected.lock().clients.values().filter(is_idle) {
             client.kill();

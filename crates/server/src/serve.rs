@@ -17,6 +17,7 @@ use crate::exit::{self, Exit};
 use crate::feed::Bounds;
 use crate::host::ServerHost;
 use crate::http::hustcache::Seeds;
+use crate::http::hustdb::binlog;
 use crate::listener::{self, Door, Listening, Reserved, Unavailable};
 use crate::logging;
 use crate::metrics::{MetricsSource, Opening};
@@ -366,6 +367,7 @@ async fn serve_node(
         return Served { exit: Exit::AddressUnavailable, checkpoint: true, scripts };
     }
     tokio::spawn(listener::sweep(Arc::clone(&server)));
+    tokio::spawn(binlog::replay(Arc::clone(&server)));
     tokio::spawn(Arc::clone(&server.tls).follow(Arc::clone(&server.settings)));
     opening.done(Arc::new(crate::host::NodeMetrics::new(&server)));
     let exit = wait_for_stop(&server).await;

@@ -199,7 +199,7 @@ impl Tx<'_> {
 fn put_following_string(effect: &Effect<'_>, db: u8, key: &[u8], more: &mut Vec<u8>) {
     match effect {
         Effect::Expire { expires, .. } => effect::put_expire(more, db, key, *expires),
-        Effect::PatchString { .. } => {}
+        Effect::PatchString { .. } | Effect::Revise { .. } => {}
         _ => effect::put_delete(more, db, key),
     }
 }
@@ -238,7 +238,10 @@ fn put_following(effect: &Effect<'_>, db: u8, record: &[u8], elements: &Hash, ho
             put_written(more, db, record, members.scored().map(|(name, _)| (name, written(name), None)));
         }
         // A member that is there already is not written again, and one that is not has no version yet.
-        Effect::Set { change: SetChange::Add(_), .. } | Effect::FlushDb | Effect::SwapDbs { .. } => {}
+        Effect::Set { change: SetChange::Add(_), .. }
+        | Effect::Revise { .. }
+        | Effect::FlushDb
+        | Effect::SwapDbs { .. } => {}
     }
 }
 

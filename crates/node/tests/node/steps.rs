@@ -22,6 +22,8 @@ const TEMPLATES: &[&str] = &[
     "APPEND key big",
     "SETRANGE key offset value",
     "INCR key",
+    "HUSTDB PUT key value 0 70 DUP",
+    "HUSTDB PUT key big 0 9 DUP",
     "DEL key",
     "DEL key hash key",
     "PEXPIRE key ms",

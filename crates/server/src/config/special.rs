@@ -5,7 +5,7 @@
 //!
 //! Source: the special configs at the end of Valkey 9's `config.c`; `notify.c` for event classes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::size::parse_bytes;
 
@@ -92,6 +92,15 @@ pub fn addresses(text: &str, _current: &str) -> Result<String, String> {
     let words = address_words(text);
     match words.iter().find(|word| word.parse::<IpAddr>().is_err()) {
         Some(word) => Err(format!("'{word}' is not an IP address")),
+        None => Ok(words.join(" ")),
+    }
+}
+
+/// Addresses with a port each, none, one or several; commas or spaces between.
+pub fn sockets(text: &str, _current: &str) -> Result<String, String> {
+    let words = address_words(text);
+    match words.iter().find(|word| word.parse::<SocketAddr>().is_err()) {
+        Some(word) => Err(format!("'{word}' is not an IP address with a port, such as 10.0.0.1:8080")),
         None => Ok(words.join(" ")),
     }
 }

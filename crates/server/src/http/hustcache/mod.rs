@@ -180,6 +180,8 @@ pub struct Seeds {
     pub cache: Mutex<Store>,
     /// hustdb's snapshots.
     pub exports: super::hustdb::exports::Exports,
+    /// What hustdb keeps for other servers.
+    pub binlog: super::hustdb::binlog::Binlog,
 }
 
 #[cfg(test)]

@@ -5,12 +5,14 @@
 //! | `parameters.rs` | what stands in a query                                       |
 //! | `listing.rs`    | pages of tables and files, and counts                        |
 //! | `exports.rs`    | snapshots to page over                                       |
+//! | `binlog.rs`     | writes that another server has missed                        |
 //!
 //! The order of checks is hustdb's: address, password, method, parameters that are missing (404), parameters that are
-//! wrong (400). Deliberately not here: `binlog` and `is_dup`, by which a pair of hustdb servers replicates.
+//! wrong (400).
 //!
 //! Source: hustdb's published API; `docs/adr/0017-versions-of-elements.md`.
 
+pub mod binlog;
 pub mod exports;
 mod listing;
 pub mod parameters;
@@ -120,11 +122,14 @@ pub enum Found {
     Item(&'static Item),
     /// Many, or what there is in all.
     Listing(listing::Listing),
+    /// A record of what another server has missed.
+    Binlog,
 }
 
 fn find(name: &str) -> Option<Found> {
     match ITEMS.binary_search_by_key(&name, |item| item.name) {
         Ok(index) => Some(Found::Item(&ITEMS[index])),
+        Err(_) if name == "binlog" => Some(Found::Binlog),
         Err(_) => listing::Listing::find(name).map(Found::Listing),
     }
 }
@@ -169,7 +174,7 @@ pub async fn admit<S: Stream>(name: &str, visit: &mut Visit<'_, S>) -> Result<Ad
         visit.answer.status(NOT_FOUND);
         return Ok(Admitted::No);
     };
-    let takes_post = matches!(found, Found::Item(Item { body: BodyTo::Value | BodyTo::Key, .. }));
+    let takes_post = matches!(found, Found::Item(Item { body: BodyTo::Value | BodyTo::Key, .. }) | Found::Binlog);
     if visit.request.method != Method::Get && !(takes_post && visit.request.method == Method::Post) {
         visit.answer.status(405);
         return Ok(Admitted::No);
@@ -187,6 +192,7 @@ pub async fn answer<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result
     match found {
         Found::Item(item) => answer_item(item, visit).await,
         Found::Listing(listing) => listing::answer(listing, visit).await,
+        Found::Binlog => binlog::answer(visit).await,
     }
 }
 
@@ -234,7 +240,12 @@ fn put_args<S: Stream>(item: &Item, visit: &mut Visit<'_, S>) -> Result<(), u16>
             Arg::Ttl => visit.arguments.add_number(parameters.number("ttl", 0)),
             Arg::Ver => {
                 let version = parameters.bounded("ver", 0, i64::from(u32::MAX) - 1)?;
-                visit.arguments.add_number(version)
+                visit.arguments.add_number(version);
+                // A write that another server has made already.
+                if parameters.flag("is_dup", false) {
+                    visit.arguments.add(b"DUP");
+                }
+                &mut *visit.arguments
             }
         };
     }
@@ -250,6 +261,8 @@ async fn answer_item<S: Stream>(item: &Item, visit: &mut Visit<'_, S>) -> Result
         visit.answer.status(NOT_FOUND);
         return Ok(());
     }
+    let left = if item.name == "hincrby" { leave_host(visit).await? } else { Ok(None) };
+    let Ok(_underway) = left else { return Ok(()) };
     if let Err(status) = put_args(item, visit) {
         visit.answer.status(status);
         return Ok(());
@@ -267,6 +280,27 @@ async fn answer_item<S: Stream>(item: &Item, visit: &mut Visit<'_, S>) -> Result
         put_value(visit, body, matches!(item.name, "get" | "hget"));
     }
     Ok(())
+}
+
+/// Leaves a record for the server that is named as having missed an increment, if one is. Ahead of the increment, and until
+/// what is returned is dropped: if it is not made after all, the record only has what that server knows already sent. `Err`
+/// where that has failed, which has been answered.
+async fn leave_host<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Result<Option<binlog::Underway>, ()>, End> {
+    let parameters = Parameters(visit.request.query);
+    let Some(host) = parameters.raw("host") else { return Ok(Ok(None)) };
+    let listed = binlog::hosts(&visit.caller.server().settings);
+    let read = || Ok((binlog::read_host(host, &listed)?, parameters.name("tb")?, parameters.decoded("key")?));
+    match read() {
+        Ok((host, table, key)) => {
+            let key = key.unwrap_or_default();
+            let record = binlog::Record::of_hash(host, table.unwrap_or_default(), &key);
+            Ok(binlog::leave(visit, &record).await?.map(Some).ok_or(()))
+        }
+        Err(status) => {
+            visit.answer.status(status);
+            Ok(Err(()))
+        }
+    }
 }
 
 /// Makes a part of the replies the body, as a zlib stream where the client asks for that and `may_deflate`.
@@ -301,7 +335,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Reads `[status, version, conflict, body]` where it lies; `None` when it is an error.
+    /// Reads `[status, version, conflict, body]` where it lies, and no further; `None` when it is an error.
     fn read(replies: &[u8], reply: Range<usize>) -> Option<Outcome> {
         let mut at = reply.start;
         let mut line = |marker: u8| {
@@ -310,7 +344,7 @@ impl Outcome {
             (rest.first() == Some(&marker)).then(|| at += end + 2)?;
             base::number::parse_u64(&rest[1..end])
         };
-        line(b'*').filter(|count| *count == 4)?;
+        line(b'*').filter(|count| matches!(count, 4 | 5))?;
         let (status, version, conflict) = (line(b':')?, line(b':')?, line(b':')?);
         let body = line(b'$').map(|bytes| at..at + bytes as usize);
         Some(Outcome { status: status as u16, version: version as u32, is_conflict: conflict == 1, body })

@@ -54,12 +54,17 @@ impl<'r> Parameters<'r> {
     /// # Errors
     /// 400: it is none of that alphabet, or too long.
     pub fn name(self, name: &str) -> Result<Option<&'r [u8]>, u16> {
-        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'.');
         match self.raw(name) {
-            Some(value) if NAME_BYTES_MAX < value.len() || !value.iter().all(is_letter) => Err(BAD_REQUEST),
+            Some(value) if !is_table_name(value) => Err(BAD_REQUEST),
             value => Ok(value),
         }
     }
+}
+
+/// Whether this may be the name of a table.
+pub fn is_table_name(name: &[u8]) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'.');
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.iter().all(is_letter)
 }
 
 /// The number that a text begins with; 0 where it begins with none. What is too large is as large as can be.

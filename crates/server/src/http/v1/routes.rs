@@ -503,7 +503,7 @@ pub static ROUTES: &[Route] = &[
     Route {
         path: "/v1/subscribe",
         action: Action::Subscribe,
-        summary: "Sends the messages of channels, and of those whose names fit patterns, as server-sent events.",
+        summary: "Sends the messages of channels, and of those whose names fit patterns, or of all, as server-sent events.",
         parameters: &[CHANNELS, PATTERNS],
         statuses: EVENTS,
         may_wait: true,

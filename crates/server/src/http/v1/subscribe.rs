@@ -55,8 +55,9 @@ fn names<S: Stream>(found: Found, visit: &Visit<'_, S>) -> Result<Names, Wrong> 
         query_decode(value, &mut decoded).ok_or("a parameter is not spelled right: two digits follow a %")?;
         into.push(decoded);
     }
+    // Who names nothing wants everything.
     if names.channels.is_empty() && names.patterns.is_empty() {
-        return Err("channel or pattern says what to subscribe to".to_owned());
+        names.patterns.push(b"*".to_vec());
     }
     Ok(names)
 }
