@@ -346,13 +346,18 @@ def binlog(db, server, template):
     db.ask("zadd?tb=missed:z&key=m&score=-12", 200)
     db.ask(f"binlog?host={host}&method=7&tb=missed:z&key=m", 200, b"")
     db.ask("put?key=anew&val=anew", 200, Version="1")
+    db.ask("put?key=short&val=v", 200, Version="1")
+    db.ask("put?key=short&val=w&ttl=1", 200, Version="2")
+    db.ask(f"binlog?host={host}&method=1&key=short", 200, b"")
+    time.sleep(1.1)
+    db.ask("get?key=short", 404)
     db.ask("put?key=ahead&val=v&is_dup=1&ver=5000", 200, Version="5000")
     for path in ["method=2&key=removed", "method=4&tb=missed:h&key=removed", "method=6&tb=missed:s&key=removed",
                  "method=8&tb=missed:z&key=removed", "method=2&key=anew", "method=1&key=anew", "method=1&key=never"]:
         db.ask(f"binlog?host={host}&{path}", 200, b"")
     resp = Connection(server.port)
     resp.call("SELECT", "2")
-    check(resp.call("HLEN", "hustdb:binlog") == 11, "a record for each but what never was there")
+    check(resp.call("HLEN", "hustdb:binlog") == 12, "a record for each but what never was there")
     resp.call("HSET", "hustdb:binlog", "no record", "at all")
     server.kill9()
     server.start()
@@ -362,6 +367,7 @@ def binlog(db, server, template):
         peer.start()
         there = Door(peer_port, "/hustdb/")
         there.ask("put?key=removed&val=v", 200)
+        there.ask("put?key=short&val=old", 200)
         there.ask("put?key=anew&val=old&is_dup=1&ver=30", 200)
         there.ask("put?key=never&val=kept", 200)
         for tb, write in [("missed:h", "hset?tb={}&key=removed&val=v"), ("missed:s", "sadd?tb={}&key=removed"),
@@ -378,6 +384,7 @@ def binlog(db, server, template):
         there.ask("zscore?tb=missed:z&key=m", 200, b"-12", Version="1")
         there.ask("get?key=never", 200, b"kept")
         there.ask("get?key=anew", 200, b"anew", Version="1")
+        there.ask("get?key=short", 404)
         for path in ["get?key=removed", "hget?tb=missed:h&key=removed", "sismember?tb=missed:s&key=removed", "zscore?tb=missed:z&key=removed"]:
             there.ask(path, 404, b"")
 

@@ -99,7 +99,8 @@ pub fn addresses(text: &str, _current: &str) -> Result<String, String> {
 /// Addresses with a port each, none, one or several; commas or spaces between.
 pub fn sockets(text: &str, _current: &str) -> Result<String, String> {
     let words = address_words(text);
-    match words.iter().find(|word| word.parse::<SocketAddr>().is_err()) {
+    let is_one = |word: &&str| word.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0);
+    match words.iter().find(|word| !is_one(word)) {
         Some(word) => Err(format!("'{word}' is not an IP address with a port, such as 10.0.0.1:8080")),
         None => Ok(words.join(" ")),
     }

@@ -1,7 +1,7 @@
 //! hustdb's binlog: what another hustdb server has missed, sent there once it answers again.
 //!
 //! ```text
-//! GET binlog?host=…&method=…  ─►  hash `hustdb:binlog` of database 2:   "host letter table key" ─► "1700000000000-17"
+//! GET binlog?host=…&method=…  ─►  hash `hustdb:binlog` of database 2:   "host letter table key" ─► "1700000000000-17-3"
 //!                                      │ each record, every `hustdb-binlog-interval`
 //!                                      ▼
 //! what is there of it now  ─►  POST /hustdb/put?key=…&ver=…&ttl=…&is_dup=true  ─►  host
@@ -9,8 +9,9 @@
 //!
 //! Who sends each write to two servers (hustdb's HA module does) leaves a record on one where the other did not answer. A
 //! record names a pair or an element, not a value: what is sent is what is there by then, with its version, which the other
-//! server keeps if it is the newer one. A capital letter stands for a write that was missed, a small one for a removal:
-//! that one is sent before what has come to be since, whose versions begin anew.
+//! server keeps if it is the newer one. A capital letter stands for a write that was missed, and if nothing is there any more,
+//! the version that it had is removed there, too; a small one for a removal, which is sent before what has come to be since,
+//! whose versions begin anew.
 //!
 //! The log is an ordinary hash, so it lasts as data does, and who may not write that key may leave no record.
 //!
@@ -76,6 +77,8 @@ pub struct Binlog {
     left: Notify,
     /// Records about what is being changed; how often.
     underway: Mutex<HashMap<Vec<u8>, usize>>,
+    /// Servers that have been said not to answer.
+    silent: Mutex<HashSet<SocketAddr>>,
 }
 
 impl Default for Binlog {
@@ -83,20 +86,21 @@ impl Default for Binlog {
         let left = Notify::new();
         // There may be records from before the start.
         left.notify_one();
-        Binlog { number: AtomicU64::new(0), left, underway: Mutex::default() }
+        Binlog { number: AtomicU64::new(0), left, underway: Mutex::default(), silent: Mutex::default() }
     }
 }
 
 impl Binlog {
-    fn stamp(&self, now: TimeMs) -> String {
-        format!("{}-{}", now.0, self.number.fetch_add(1, Ordering::Relaxed))
+    fn stamp(&self, now: TimeMs, version: i64) -> String {
+        format!("{}-{}-{version}", now.0, self.number.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// When a record was left.
-fn read_stamp(stamp: &[u8]) -> Option<TimeMs> {
-    let (left_ms, _) = str::from_utf8(stamp).ok()?.split_once('-')?;
-    Some(TimeMs(left_ms.parse().ok()?))
+/// When a record was left, and the version of what it is about then.
+fn read_stamp(stamp: &[u8]) -> Option<(TimeMs, i64)> {
+    let mut words = str::from_utf8(stamp).ok()?.split('-');
+    let (left_ms, _, version) = (words.next()?, words.next()?, words.next()?);
+    Some((TimeMs(left_ms.parse().ok()?), version.parse().ok().filter(|version| 0 <= *version)?))
 }
 
 /// A change that a record was left for ahead is being made: the record stays until it has been.
@@ -252,7 +256,7 @@ pub async fn answer<S: Stream>(visit: &mut Visit<'_, S>) -> Result<(), End> {
         Ok(Record { host, letter, removed, table: table.unwrap_or_default(), key: &key })
     });
     match record {
-        Ok(record) if key.len() <= NAME_BYTES_MAX => leave_if_there(visit, &record).await,
+        Ok(record) if key.len() <= NAME_BYTES_MAX => leave(visit, &record, false).await.map(drop),
         Ok(_) => {
             visit.answer.status(BAD_REQUEST);
             Ok(())
@@ -264,31 +268,34 @@ pub async fn answer<S: Stream>(visit: &mut Visit<'_, S>) -> Result<(), End> {
     }
 }
 
-/// Leaves a record, unless it is about a write of what is not there any more.
-async fn leave_if_there<S: Stream>(visit: &mut Visit<'_, S>, record: &Record<'_>) -> Result<(), End> {
+/// Leaves a record in the log, unless it is about a write of what is not there and is not about to be either. It stays there
+/// until what is returned is dropped; `None` when there is none, or when that is refused, which has been answered.
+///
+/// # Errors
+/// The connection is to end.
+pub async fn leave<S: Stream>(
+    visit: &mut Visit<'_, S>,
+    record: &Record<'_>,
+    is_ahead: bool,
+) -> Result<Option<Underway>, End> {
     // Who may not read it may not have it sent, either.
     visit.arguments.begin(b"HUSTDB");
     for word in &record.look()[1..] {
         visit.arguments.add(word);
     }
     let reply = visit.caller.call(visit.arguments.args()).await?;
-    let reply = &visit.caller.replies()[reply];
-    if reply.starts_with(b"-") {
-        refuse_error(visit.answer, reply);
-    } else if record.removed || reply.starts_with(b"*5\r\n:200\r\n") {
-        drop(leave(visit, record).await?);
-    }
-    Ok(())
-}
-
-/// Leaves a record in the log, which stays there until what is returned is dropped. `None` when that is refused, which has
-/// been answered.
-///
-/// # Errors
-/// The connection is to end.
-pub async fn leave<S: Stream>(visit: &mut Visit<'_, S>, record: &Record<'_>) -> Result<Option<Underway>, End> {
+    let version = match read_reply(&visit.caller.replies()[reply.clone()]) {
+        Ok(State { is_there: true, version, .. }) => version + i64::from(is_ahead),
+        Ok(_) if is_ahead => 1,
+        Ok(_) if record.removed => 0,
+        Ok(_) => return Ok(None),
+        Err(_) => {
+            refuse_error(visit.answer, &visit.caller.replies()[reply]);
+            return Ok(None);
+        }
+    };
     let server = Arc::clone(visit.caller.server());
-    let stamp = server.seeds.binlog.stamp(server.node.moment().now);
+    let stamp = server.seeds.binlog.stamp(server.node.moment().now, version);
     let underway = Underway::begin(server, record.encode());
     visit.arguments.begin(b"HSET").add(LOG_KEY).add(&underway.record).add(stamp.as_bytes());
     visit.caller.session().db = LOG_DB;
@@ -300,6 +307,13 @@ pub async fn leave<S: Stream>(visit: &mut Visit<'_, S>, record: &Record<'_>) -> 
         return Ok(None);
     }
     Ok(Some(underway))
+}
+
+fn read_reply(reply: &[u8]) -> Result<State, String> {
+    match Value::decode(reply) {
+        Ok(Decoded::Value { value, .. }) => State::read(value),
+        _ => Err("no reply".to_owned()),
+    }
 }
 
 /// Sends what the log holds, for as long as the server runs.
@@ -408,7 +422,7 @@ impl Replay {
     /// Sends what a record is about, which is watched from before it is read. Returns whether nothing is left to be sent.
     async fn send_one(&mut self, text: &[u8], stamp: &[u8]) -> Result<bool, End> {
         let record = shown(text);
-        let (Some(about), Some(left)) = (Record::read(text), read_stamp(stamp)) else {
+        let (Some(about), Some((left, version))) = (Record::read(text), read_stamp(stamp)) else {
             tracing::warn!(record, "what stands in hustdb:binlog is no record; it is removed");
             return Ok(true);
         };
@@ -419,8 +433,16 @@ impl Replay {
             tracing::warn!(record, timeout, "a record of hustdb's binlog is given up after so many seconds");
             return Ok(true);
         }
-        let may_be_asked = self.hosts.is_empty() || self.hosts.contains(&about.host);
-        if !may_be_asked || self.silent.contains(&about.host) {
+        if !self.hosts.is_empty() && !self.hosts.contains(&about.host) {
+            if self.told.insert((about.host, 0)) {
+                tracing::warn!(
+                    record,
+                    "hustdb's binlog has records for a server that hustdb-binlog-hosts does not list"
+                );
+            }
+            return Ok(false);
+        }
+        if self.silent.contains(&about.host) {
             return Ok(false);
         }
         // A pair or a table lies in either.
@@ -434,8 +456,11 @@ impl Replay {
                 return Ok(false);
             }
         };
-        let Some(asked) = Asked::each(&about, &state, now) else {
-            tracing::warn!(record, "a score that is no integer is nothing for hustdb; the record is removed");
+        let Some(asked) = Asked::each(&about, version, &state, now) else {
+            tracing::warn!(
+                record,
+                "an empty value, or a score that is no integer, is nothing for hustdb; the record is removed"
+            );
             return Ok(true);
         };
         // What the other server is told must not be lost here.
@@ -460,11 +485,16 @@ impl Replay {
                 return true;
             }
         };
-        match self.ask(host, request).await {
+        let answered = self.ask(host, request).await;
+        let known_silent = &self.caller.server().seeds.binlog.silent;
+        if answered.is_ok() && known_silent.lock().remove(&host) {
+            tracing::info!(%host, "a server that hustdb's binlog is for answers again");
+        }
+        match answered {
             Ok(Answered { status: 200, .. }) => true,
             // There is nothing to be removed there.
             Ok(Answered { status: NOT_FOUND | 412, .. }) if asked.removes => true,
-            Ok(Answered { status: status @ (400 | 401 | NOT_FOUND | 412..=414 | 431), asks_who: false }) => {
+            Ok(Answered { status: status @ (400 | 401 | 412..=414 | 431), asks_who: false }) => {
                 tracing::warn!(
                     record,
                     status,
@@ -474,7 +504,11 @@ impl Replay {
             }
             Ok(Answered { status, asks_who }) => {
                 if self.told.insert((host, status)) {
-                    let hint = if asks_who { "hustdb-binlog-auth says who asks hustdb-binlog-hosts" } else { "" };
+                    let hint = if asks_who {
+                        "hustdb-binlog-auth says who asks, and hustdb-binlog-hosts must list the server"
+                    } else {
+                        "the record stays"
+                    };
                     tracing::warn!(record, status, hint, "a server does not take what hustdb's binlog has for it");
                 }
                 if 500 <= status {
@@ -483,7 +517,9 @@ impl Replay {
                 false
             }
             Err(error) => {
-                tracing::info!(%host, %error, "a server that hustdb's binlog is for does not answer");
+                if known_silent.lock().insert(host) {
+                    tracing::warn!(%host, %error, "a server that hustdb's binlog is for does not answer; its records wait");
+                }
                 self.silent.insert(host);
                 false
             }
@@ -578,19 +614,24 @@ struct Asked {
 
 impl Asked {
     /// The requests that have the other server come to what is there now; `None` where hustdb has nothing like it.
-    fn each(about: &Record<'_>, state: &State, now: TimeMs) -> Option<Vec<Asked>> {
-        let removal = about.removed.then(|| Asked::removal(about));
+    fn each(about: &Record<'_>, version: i64, state: &State, now: TimeMs) -> Option<Vec<Asked>> {
+        // What was written and has gone since goes there, too, unless there is a newer one.
+        let removal = match (about.removed, state.is_there) {
+            (true, _) => Some(Asked::removal(about, 0)),
+            (false, false) if version != 0 => Some(Asked::removal(about, version)),
+            (false, _) => None,
+        };
         let write = if state.is_there { Some(Asked::write(about, state, now)?) } else { None };
         Some(removal.into_iter().chain(write).collect())
     }
 
-    fn removal(about: &Record<'_>) -> Asked {
+    fn removal(about: &Record<'_>, version: i64) -> Asked {
         let (table, key) = (String::from_utf8_lossy(about.table), percent_encode(about.key));
         let (target, body) = match about.letter {
-            Letter::Pair => (format!("del?key={key}&ver=0"), &b""[..]),
-            Letter::Hash => (format!("hdel?tb={table}&key={key}&ver=0"), &b""[..]),
-            Letter::Set => (format!("srem?tb={table}&ver=0"), about.key),
-            Letter::SortedSet => (format!("zrem?tb={table}&ver=0"), about.key),
+            Letter::Pair => (format!("del?key={key}&ver={version}"), &b""[..]),
+            Letter::Hash => (format!("hdel?tb={table}&key={key}&ver={version}"), &b""[..]),
+            Letter::Set => (format!("srem?tb={table}&ver={version}"), about.key),
+            Letter::SortedSet => (format!("zrem?tb={table}&ver={version}"), about.key),
         };
         Asked::to(&target, Bytes::copy_from_slice(body), true)
     }
@@ -602,6 +643,9 @@ impl Asked {
         let left_seconds = (state.ends_seconds - now.0.div_euclid(1_000)).clamp(1, TTL_SECONDS_MAX);
         let ttl = if state.ends_seconds == 0 { 0 } else { left_seconds };
         let tail = format!("ver={}&ttl={ttl}", state.version);
+        if matches!(about.letter, Letter::Pair | Letter::Hash) && state.value.is_empty() {
+            return None;
+        }
         let (target, body) = match about.letter {
             Letter::Pair => (format!("put?key={key}&{tail}"), state.value.clone()),
             Letter::Hash => (format!("hset?tb={table}&key={key}&{tail}"), state.value.clone()),
@@ -667,7 +711,8 @@ async fn connect(host: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Silence> 
 
 /// Waits for at most `time` for something of the network.
 async fn within<T>(time: Duration, what: impl Future<Output = Result<T, Silence>>) -> Result<T, Silence> {
-    tokio::time::timeout(time, what).await?
+    let late = |_| format!("it has taken more than {} seconds", time.as_secs());
+    tokio::time::timeout(time, what).await.map_err(late)?
 }
 
 #[cfg(test)]
@@ -699,10 +744,12 @@ mod tests {
             assert_eq!(Record::read(text.as_bytes()), None, "{text}");
         }
         let binlog = Binlog::default();
-        let stamps = [binlog.stamp(TimeMs(5)), binlog.stamp(TimeMs(5))];
+        let stamps = [binlog.stamp(TimeMs(5), 7), binlog.stamp(TimeMs(5), 7)];
         assert_ne!(stamps[0], stamps[1]);
-        assert_eq!(read_stamp(stamps[1].as_bytes()), Some(TimeMs(5)));
-        assert_eq!(read_stamp(b"put"), None);
+        assert_eq!(read_stamp(stamps[1].as_bytes()), Some((TimeMs(5), 7)));
+        for text in ["put", "5-0", "5-0-", "5-0--1", "x-0-1"] {
+            assert_eq!(read_stamp(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]
@@ -722,7 +769,7 @@ mod tests {
             let table: &[u8] = if letter == Letter::Pair { b"" } else { b"t" };
             let about = Record { host: host(), letter, removed, table, key: b"a b" };
             let state = State { is_there, version: 3, ends_seconds, value: Bytes::from_static(b"7") };
-            let asked = Asked::each(&about, &state, TimeMs(1_000_500)).expect("hustdb has this");
+            let asked = Asked::each(&about, 2, &state, TimeMs(1_000_500)).expect("hustdb has this");
             let text = |asked: Asked| (asked.target, String::from_utf8(asked.body.to_vec()).expect("text"));
             asked.into_iter().map(text).collect::<Vec<_>>()
         };
@@ -735,8 +782,9 @@ mod tests {
         ] {
             assert_eq!(asked(letter, true, false, 0), from_ref(&write));
             assert_eq!(asked(letter, false, true, 0), from_ref(&removal));
-            assert_eq!(asked(letter, true, true, 0), [removal, write]);
-            assert_eq!(asked(letter, false, false, 0), []);
+            assert_eq!(asked(letter, true, true, 0), [removal.clone(), write]);
+            let gone = (removal.0.replace("ver=0", "ver=2"), removal.1.clone());
+            assert_eq!(asked(letter, false, false, 0), [gone]);
         }
         for (ends_seconds, ttl) in [(900, 1), (1_000, 1), (1_010, 10), (1_000 + 2_592_001, TTL_SECONDS_MAX)] {
             let expected = to(&format!("put?key=a%20b&ver=3&ttl={ttl}"), "7");

@@ -294,7 +294,7 @@ async fn leave_host<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Result<Option
         Ok((host, table, key)) => {
             let key = key.unwrap_or_default();
             let record = binlog::Record::of_hash(host, table.unwrap_or_default(), &key);
-            Ok(binlog::leave(visit, &record).await?.map(Some).ok_or(()))
+            Ok(binlog::leave(visit, &record, true).await?.map(Some).ok_or(()))
         }
         Err(status) => {
             visit.answer.status(status);
