@@ -11,7 +11,7 @@
 //! element that only other commands have written has version 1, however often that was.
 //!
 //! `ver` 0 asks for nothing, any other number for exactly this version. With `DUP` a write comes from another server that
-//! has made it already, and `ver` is the version it has there ([`Wanted`]). A time to live is in seconds; one out of range
+//! has made it already, and `ver` is the version it has there (`Wanted`). A time to live is in seconds; one out of range
 //! means none, and reads tell when what they found ends.
 //!
 //! Deliberately not here: walking tables (`hustdb_walk`), and names, bodies and headers, which are the HTTP door's.
