@@ -49,9 +49,9 @@ const ANSWERS_BYTES_MAX: usize = 256 << 10;
 const BODY_COPIED_BYTES_MAX: usize = 64 << 10;
 /// Memory that an idle connection keeps of either buffer.
 const IDLE_BUFFER_BYTES_MAX: usize = 64 << 10;
-/// Bytes, and time, spent on what a refused client still sends, so that it gets to read why.
-const LINGER_BYTES_MAX: usize = 1 << 20;
-const LINGER: Duration = Duration::from_secs(1);
+/// Time spent on what a refused client still sends, so that it gets to read why; and the pace it must send at meanwhile.
+const LINGER_SECONDS_MAX: u64 = 30;
+const LINGER_PACE: Pace = Pace { grace: Duration::from_secs(1), bytes_per_second_min: 64 << 10 };
 
 const PACE: Pace = Pace { grace: Duration::from_secs(GRACE_SECONDS), bytes_per_second_min: BYTES_PER_SECOND_MIN };
 
@@ -353,18 +353,21 @@ impl<S: Stream> HttpConnection<S> {
         Ok(())
     }
 
-    /// Lets a client that is still sending read its answer: closing at once would have the system throw it away.
+    /// Lets a client that is still sending read its answer: closing at once would have the system throw it away, and a client
+    /// that sends all of its body before it reads would be told of a broken pipe instead (RFC 9112, section 9.6).
     async fn linger(&mut self) {
-        let deadline = Instant::now() + LINGER;
+        let begun = Instant::now();
+        let last = begun + Duration::from_secs(LINGER_SECONDS_MAX);
         if self.caller.shut().await.is_err() {
             return;
         }
         let mut bytes = 0;
-        while bytes < LINGER_BYTES_MAX {
+        loop {
             self.input.clear();
+            let deadline = LINGER_PACE.deadline(begun, bytes).min(last);
             match self.caller.read_more(&mut self.input, READ_BYTES[1], Some(deadline)).await {
-                Ok(Received::Bytes(count)) => bytes += count,
-                Ok(Received::TimedOut) | Err(_) => return,
+                Ok(Received::Bytes(count)) if Instant::now() < last => bytes += count,
+                Ok(_) | Err(_) => return,
             }
         }
     }
