@@ -291,11 +291,11 @@ fn pop(call: &mut Call<'_>, end: End) -> Result<Flow, Error> {
     if call.arg_count() == 3 {
         return pop_many(call, key, end);
     }
-    let Some(list) = call.tx.list(key)? else {
+    let Some(element) = call.tx.list(key)?.and_then(|list| list.end(end)) else {
         call.reply.null();
         return Ok(Flow::Done);
     };
-    put_elements(&mut call.reply, list, end, 1);
+    put_element(&mut call.reply, element);
     take(call, key, end, 1)?;
     Ok(Flow::Done)
 }

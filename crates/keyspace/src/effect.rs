@@ -229,6 +229,12 @@ impl<'a> Effect<'a> {
         }
     }
 
+    /// Whether it holds its key's value whole, so that its record is the value's home.
+    #[inline]
+    pub fn is_put(&self) -> bool {
+        matches!(self, Effect::PutString { .. } | Effect::PutImage { .. })
+    }
+
     /// Reads the next effect and the physical database it is for.
     ///
     /// # Errors

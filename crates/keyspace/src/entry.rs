@@ -334,6 +334,12 @@ impl Entry {
         }
     }
 
+    /// Whether the value is in memory, in an allocation of its own.
+    #[inline]
+    pub fn is_boxed(&self) -> bool {
+        self.form() == Form::Boxed
+    }
+
     /// The boxed value for a change in place; `None` for the other forms.
     pub fn value_mut(&mut self) -> Option<&mut Value> {
         if self.form() != Form::Boxed {

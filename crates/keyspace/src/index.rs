@@ -4,7 +4,8 @@
 //!
 //! Invariants: every slot in the table came from `build` here and is freed exactly once, by `remove`, `replace` or
 //! drop; its block is of this index's slabs, which move with the index to whatever thread it is freed on; entries
-//! are reached only through `&self` or `&mut self`, so Rust's borrows of the index are the borrows of its entries.
+//! are reached only through `&self` or `&mut self`, so Rust's borrows of the index are the borrows of its entries;
+//! `recent` is a place of the table as it is now.
 
 #![expect(unsafe_code, reason = "slots are owning pointers packed with an access clock")]
 
@@ -14,11 +15,14 @@ use crate::patience;
 use crate::slab::{self, Slabs};
 use crate::table::{Place, Table};
 use crate::value::Value;
+use std::cell::Cell;
 
 /// See the module's text.
 #[derive(Default)]
 pub struct Index {
     table: Table,
+    /// The hash and the place of what was found last: a command looks its key up, and so does its effect.
+    recent: Cell<Option<(u64, Place)>>,
     slabs: Slabs,
     /// Keys that have an end of life.
     expiring_count: usize,
@@ -137,8 +141,21 @@ impl Index {
     /// As [`Index::find`], with the entry.
     #[inline]
     pub fn find_entry(&self, hash: u64, key: &[u8]) -> Option<(Place, EntryRef<'_>)> {
+        if let Some((found, place)) = self.recent.get()
+            && found == hash
+        {
+            let entry = self.entry(place);
+            if entry.key() == key {
+                return Some((place, entry));
+            }
+        }
+        self.look_up(hash, key)
+    }
+
+    fn look_up(&self, hash: u64, key: &[u8]) -> Option<(Place, EntryRef<'_>)> {
         // SAFETY: slots in the table are live; `&self` keeps them so.
         let (place, slot) = self.table.find_slot(hash, |slot| unsafe { Slot(slot).entry() }.key() == key)?;
+        self.recent.set(Some((hash, place)));
         // SAFETY: as above.
         Some((place, unsafe { Slot(slot).entry() }))
     }
@@ -160,21 +177,22 @@ impl Index {
         unsafe { Slot(slot).entry() }
     }
 
-    /// Calls `change` on the entry at `place`. It may change the boxed value, the version and the home, and
-    /// overwrite in place; the weight is accounted anew.
-    pub fn update<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
+    /// Calls `change` on the boxed value at `place`, whose weight is accounted anew; `None` if it is not boxed.
+    #[inline]
+    pub fn change_value<R>(&mut self, place: Place, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
         // SAFETY: as in `find_entry`, and `&mut self` makes it the only reference.
         let mut entry = unsafe { EntryMut::new(Slot(self.table.get(place))) };
-        let before = weight(&entry);
-        let result = change(&mut entry);
-        self.value_bytes = self.value_bytes + weight(&entry) - before;
-        result
+        let value = entry.value_mut()?;
+        let before = value.bytes();
+        let result = change(value);
+        self.value_bytes = self.value_bytes + value.bytes() - before;
+        Some(result)
     }
 
-    /// As [`Index::update`] for changes that leave the weight alone (version, home, same-size overwrites).
+    /// Calls `change` on the entry at `place`. It must leave the weight alone: version, home, same-size overwrites.
     #[inline]
     pub fn stamp<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
-        // SAFETY: as in `update`.
+        // SAFETY: as in `change_value`.
         let mut entry = unsafe { EntryMut::new(Slot(self.table.get(place))) };
         change(&mut entry)
     }
@@ -183,10 +201,10 @@ impl Index {
     #[inline]
     pub fn rewrite<R>(&mut self, place: Place, access: u32, change: impl FnOnce(&mut Entry) -> Option<R>) -> Option<R> {
         let slot = self.table.slot_mut(place);
-        // SAFETY: as in `update`.
+        // SAFETY: as in `change_value`.
         let mut entry = unsafe { EntryMut::new(Slot(*slot)) };
         let result = change(&mut entry)?;
-        // SAFETY: as in `update`; the entry is not used again.
+        // SAFETY: as in `change_value`; the entry is not used again.
         *slot = unsafe { Slot(*slot).with_access(access) }.0;
         Some(result)
     }
@@ -195,7 +213,7 @@ impl Index {
     #[inline]
     pub fn touch(&mut self, place: Place, access: u32) {
         let slot = self.table.slot_mut(place);
-        // SAFETY: as in `update`.
+        // SAFETY: as in `change_value`.
         *slot = unsafe { Slot(*slot).with_access(access) }.0;
     }
 
@@ -240,7 +258,9 @@ impl Index {
     #[inline]
     pub fn insert(&mut self, hash: u64, key: &[u8], payload: Payload<'_>, meta: &Meta) -> Place {
         let slot = self.build(key, payload, meta);
-        self.table.insert(hash, slot.0, hash_of_slot)
+        let place = self.table.insert(hash, slot.0, hash_of_slot);
+        self.recent.set(Some((hash, place)));
+        place
     }
 
     /// Gives the key at `place` another value and other properties. Returns the boxed value it had, if any.
@@ -306,6 +326,7 @@ impl Index {
 
     /// Takes the entry at `place` out. Returns its boxed value, if it has one.
     pub fn remove(&mut self, place: Place) -> Option<Box<Value>> {
+        self.recent.set(None);
         let slot = self.table.remove(place, hash_of_slot);
         // SAFETY: the table no longer holds the slot.
         unsafe { self.free(Slot(slot).into_entry()) }
@@ -412,6 +433,38 @@ mod tests {
         assert_eq!((index.len(), index.expiring_count(), index.apart_count), (1, 1, 1));
         assert!(index.remove(place).is_some());
         assert_eq!(totals(&index), [0; 5]);
+    }
+
+    #[test]
+    fn what_was_found_last_is_found_again_wherever_it_is_then_and_not_once_it_is_gone() {
+        let mut index = Index::default();
+        let mut there = std::collections::BTreeSet::new();
+        let mut random = 1u64;
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let key = (random >> 40) as u16 % 600;
+            let (name, hash) = (key.to_le_bytes(), hash_bytes(&key.to_le_bytes()));
+            let found = index.find(hash, &name);
+            assert_eq!(found.is_some(), there.contains(&key));
+            match found {
+                Some(place) if random >> 20 & 3 == 0 => {
+                    index.remove(place);
+                    there.remove(&key);
+                }
+                Some(place) => {
+                    assert_eq!(index.entry(place).key(), name);
+                    index.replace(place, Payload::Inline(&name), &meta(None, 1));
+                }
+                None => {
+                    put(&mut index, &name, Payload::Int(1));
+                    there.insert(key);
+                }
+            }
+            assert_eq!(
+                index.find(hash, &name).map(|place| index.entry(place).key().to_vec()).is_some(),
+                there.contains(&key)
+            );
+        }
     }
 
     #[test]

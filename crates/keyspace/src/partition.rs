@@ -145,9 +145,18 @@ pub fn has_ended(expires: Option<TimeMs>, now: TimeMs) -> bool {
     expires.is_some_and(|at| at <= now)
 }
 
+/// When the next field of a hash ends, if any does.
+#[inline]
+fn fields_end(value: &Value) -> Option<TimeMs> {
+    match value {
+        Value::Hash(hash) => hash.next_expiry(),
+        _ => None,
+    }
+}
+
 fn fields_deadline(stored: Stored<'_>) -> Option<TimeMs> {
     match stored {
-        Stored::Boxed(Value::Hash(hash)) => hash.next_expiry(),
+        Stored::Boxed(value) => fields_end(value),
         _ => None,
     }
 }
@@ -192,11 +201,12 @@ impl Db {
     }
 
     /// The home is out of date: the value has changed in place.
+    #[inline]
     fn forget_home(&mut self, place: Place) {
         let entry = self.index.entry(place);
-        let (home, bytes) = (entry.home(), home_bytes(&entry));
+        let home = entry.home();
         if home != Home::NONE {
-            self.live.remove(home, bytes);
+            self.live.remove(home, home_bytes(&entry));
             self.index.stamp(place, |entry| entry.set_home(Home::NONE));
         }
     }
@@ -487,14 +497,16 @@ impl Partition {
     /// Gives the entry the batch's version and counts the write, once per batch.
     fn mark(&mut self, db: u8, place: Place, stamp: &Stamp) {
         let index = &mut self.dbs[usize::from(db)].index;
-        let meta = index.entry(place).meta();
-        if meta.version == stamp.version {
-            return;
-        }
-        if !index.stamp(place, Entry::bump_revision) {
+        let marked = index.stamp(place, |entry| {
+            entry.version() == stamp.version || {
+                entry.set_version(stamp.version);
+                entry.bump_revision()
+            }
+        });
+        if !marked {
+            let meta = index.entry(place).meta();
             index.reshape(place, &Meta { revision: meta.revision.wrapping_add(1).max(1), ..meta });
         }
-        index.stamp(place, |entry| entry.set_version(stamp.version));
     }
 
     fn expire(&mut self, db: u8, key: &[u8], expires: Option<TimeMs>, stamp: &Stamp) -> Applied {

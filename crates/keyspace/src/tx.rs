@@ -120,6 +120,8 @@ pub struct Tx<'a> {
     /// What partitions that were looked at without being kept locked reveal.
     seen: Position,
     lookups: Lookups,
+    /// The key found last, until something changes: commands look at their key, then change it.
+    last: Option<Found>,
     /// What the listener wants to hear of.
     interests: Interests,
     /// Whether a key that is looked for in vain is news.
@@ -224,6 +226,7 @@ impl<'a> Tx<'a> {
             reads_in_place: false,
             seen: Position::ZERO,
             lookups: Lookups::default(),
+            last: None,
             interests: keyspace.interests(),
             hears_misses: false,
             flushes: false,
@@ -359,7 +362,23 @@ impl<'a> Tx<'a> {
         if !self.no_touch {
             self.touch_from(found, access);
         }
+        self.last = Some(found);
         Some(found)
+    }
+
+    /// As [`Tx::find`] of a key that was most likely found just before, whose use is noted once then.
+    #[inline]
+    fn find_again(&mut self, key: &[u8]) -> Option<Found> {
+        match self.last {
+            Some(found) if found.part == self.part_of(key) as u16 && self.is_at(found, key) => Some(found),
+            _ => self.find(key),
+        }
+    }
+
+    #[inline]
+    fn is_at(&self, found: Found, key: &[u8]) -> bool {
+        let part = &self.parts[usize::from(found.part)];
+        found.db == part.guard.physical(self.db) && part.guard.index(found.db).entry(found.place).key() == key
     }
 
     /// Notes a use of the key.
@@ -395,6 +414,7 @@ impl<'a> Tx<'a> {
 
     #[cold]
     fn unspill(&mut self, key: &[u8], found: Found) -> Result<(), Stop> {
+        self.last = None;
         let wanted = self.spilled_at(key, found);
         if !self.reads_in_place && !self.has_changes() {
             self.rare().missing.push(wanted);
@@ -473,7 +493,10 @@ impl<'a> Tx<'a> {
         Ok(Some((entry.kind(), image)))
     }
 
-    fn stamp(&self, part: usize) -> Stamp {
+    /// What is about to be changed bears. Nothing is where it was found before, from then on.
+    #[inline]
+    fn stamp(&mut self, part: usize) -> Stamp {
+        self.last = None;
         let version = self.parts[part].guard.version().next();
         Stamp { version, time: self.horizon, home: Home::PENDING, access: self.clock.fresh() }
     }
@@ -512,11 +535,12 @@ impl<'a> Tx<'a> {
         let stamp = self.stamp(part);
         let part = &mut self.parts[part];
         part.begin_effect(self.spare);
-        let Part { guard, effects, single_put, .. } = part;
+        let Part { guard, effects, single_put, has_puts, .. } = part;
         let start = effects.len();
         encode(effects);
         *single_put = None;
         let (db, effect) = Effect::decode(&mut Reader::new(&effects[start..])).expect("an effect made here decodes");
+        *has_puts |= effect.is_put();
         guard.apply(db, &effect, &stamp).expect("an effect made here applies")
     }
 
@@ -543,12 +567,14 @@ impl<'a> Tx<'a> {
         self.peek(key).is_some() && self.change(key, |out, db| effect::put_revise(out, db, key, revision)).added > 0
     }
 
-    fn ensure_kind(&mut self, key: &[u8], kind: Kind) -> Result<(), Stop> {
-        let Some(found) = self.find(key) else { return Ok(()) };
+    /// Refuses another type; says whether the key is there.
+    fn ensure_kind(&mut self, key: &[u8], kind: Kind) -> Result<bool, Stop> {
+        let Some(found) = self.find_again(key) else { return Ok(false) };
         if found.kind != kind {
             return Err(Stop::WrongType);
         }
-        self.ensure_resident(key, found)
+        self.ensure_resident(key, found)?;
+        Ok(true)
     }
 
     /// Makes `key` the value with this image, whatever it was.
@@ -579,8 +605,7 @@ impl<'a> Tx<'a> {
         key: &[u8],
         fields: impl ExactSizeIterator<Item = &'f [u8]>,
     ) -> Result<u64, Stop> {
-        self.ensure_kind(key, Kind::Hash)?;
-        if self.peek(key).is_none() || fields.len() == 0 {
+        if !self.ensure_kind(key, Kind::Hash)? || fields.len() == 0 {
             return Ok(0);
         }
         Ok(self.change(key, |out, db| effect::put_hash_delete(out, db, key, fields)).removed)
@@ -595,8 +620,7 @@ impl<'a> Tx<'a> {
         key: &[u8],
         fields: impl ExactSizeIterator<Item = (&'f [u8], Option<TimeMs>)>,
     ) -> Result<u64, Stop> {
-        self.ensure_kind(key, Kind::Hash)?;
-        if self.peek(key).is_none() || fields.len() == 0 {
+        if !self.ensure_kind(key, Kind::Hash)? || fields.len() == 0 {
             return Ok(0);
         }
         Ok(self.change(key, |out, db| effect::put_hash_expire(out, db, key, fields)).added)

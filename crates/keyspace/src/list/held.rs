@@ -121,6 +121,15 @@ impl Held {
         }
     }
 
+    /// The chunk, if it is plain.
+    #[inline]
+    pub fn plain(&self) -> Option<&Chunk> {
+        match self {
+            Held::Plain { chunk, .. } => Some(chunk),
+            Held::Compressed(_) => None,
+        }
+    }
+
     /// The chunk itself, plain from now on.
     #[inline]
     pub fn make_plain(&mut self) -> &mut Chunk {

@@ -21,7 +21,7 @@
 //! whose work is soon done.
 //!
 //! Invariants: no chunk is empty; `count` and `bytes` are sums over the chunks; the first and the last
-//! `PLAIN_MIN` chunks are plain.
+//! `PLAIN_MIN` chunks are plain; `mark` is true of the row as it is.
 //!
 //! Source: Redis's `list-compress-depth` for the idea.
 
@@ -29,6 +29,7 @@ use super::Changed;
 use super::chunk::{CHUNK_BYTES_MAX, Chunk, End};
 use super::held::Held;
 use super::packed::Packed;
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 /// Chunks at either end that are always plain.
@@ -60,6 +61,15 @@ pub(super) struct Many {
     allowance_bytes: usize,
     /// How often in a row compressing was in vain, which doubles what the next try costs.
     vain_count: u32,
+    /// Where an element was looked for last, so that who goes through a list bit by bit does not walk to each bit.
+    mark: Cell<Mark>,
+}
+
+/// A chunk, and how many elements lie before it. There are none before the first, which is where a mark begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    chunk: usize,
+    before: usize,
 }
 
 /// Sums over chunks.
@@ -139,31 +149,41 @@ impl Many {
     }
 
     /// As [`super::List::locate`].
+    ///
+    /// # Cost
+    /// A walk over the chunks between it and whichever is nearest: an end, or what was located before.
     pub fn locate(&self, index: usize) -> (usize, usize) {
-        if index < self.count / 2 {
-            let mut rest = index;
-            for (number, chunk) in self.chunks.iter().enumerate() {
-                if rest < chunk.len() {
-                    return (number, rest);
-                }
-                rest -= chunk.len();
-            }
-        } else {
-            let mut start = self.count;
-            for (number, chunk) in self.chunks.iter().enumerate().rev() {
-                start -= chunk.len();
-                if start <= index {
-                    return (number, index - start);
-                }
-            }
+        debug_assert!(index < self.count, "the chunks hold as many elements as were counted");
+        let end = Mark { chunk: self.chunks.len(), before: self.count };
+        let distance = |mark: &Mark| mark.before.abs_diff(index);
+        let nearest = [Mark::default(), self.mark.get(), end].into_iter().min_by_key(distance);
+        let Mark { mut chunk, mut before } = nearest.expect("there are three");
+        while index < before {
+            chunk -= 1;
+            before -= self.chunks[chunk].len();
         }
-        unreachable!("the chunks hold as many elements as were counted")
+        while before + self.chunks[chunk].len() <= index {
+            before += self.chunks[chunk].len();
+            chunk += 1;
+        }
+        self.mark.set(Mark { chunk, before });
+        (chunk, index - before)
     }
 
     /// As [`super::List::open`].
     #[inline]
     pub fn open<'a>(&'a self, number: usize, scratch: &'a mut Chunk) -> &'a Chunk {
         self.chunks[number].open(scratch)
+    }
+
+    /// The chunk at an end.
+    #[inline]
+    pub fn end(&self, end: End) -> &Chunk {
+        let held = match end {
+            End::Front => self.chunks.front(),
+            End::Back => self.chunks.back(),
+        };
+        held.and_then(Held::plain).expect("a longer list has chunks, and its ends are plain")
     }
 
     /// Adds an element at an end.
@@ -181,6 +201,12 @@ impl Many {
         }
         self.bytes.held = self.bytes.held + chunk.room_bytes() - before;
         self.count += 1;
+        if end == End::Front {
+            let Mark { chunk, before } = self.mark.get();
+            if 0 < chunk || !is_pushed {
+                self.mark.set(Mark { chunk: chunk + usize::from(!is_pushed), before: before + 1 });
+            }
+        }
         if !is_pushed {
             self.push_chunk(end, Chunk::begun(end, packed));
         }
@@ -241,6 +267,7 @@ impl Many {
     /// Gives up `count` elements at an end, not all.
     pub fn trim(&mut self, end: End, mut count: usize) {
         let chunk_count = self.chunks.len();
+        let trimmed = count;
         self.count -= count;
         loop {
             let held = match end {
@@ -269,8 +296,21 @@ impl Many {
             End::Back => self.chunks.back_mut(),
         };
         chunk.expect("an element is left").make_plain().trim(end, count);
+        self.mark.set(self.mark_after_trim(end, trimmed, chunk_count - self.chunks.len()));
         if self.chunks.len() < self.chunks.capacity() / 4 {
             self.chunks.shrink_to(self.chunks.len() * 2);
+        }
+    }
+
+    /// What the mark is once `count` elements at an end are gone, and so many chunks with them.
+    fn mark_after_trim(&self, end: End, count: usize, chunk_count: usize) -> Mark {
+        let mark = self.mark.get();
+        match end {
+            End::Front if chunk_count < mark.chunk => {
+                Mark { chunk: mark.chunk - chunk_count, before: mark.before - count }
+            }
+            End::Back if mark.chunk < self.chunks.len() => mark,
+            End::Front | End::Back => Mark::default(),
         }
     }
 
@@ -282,6 +322,8 @@ impl Many {
         assert_eq!(self.count, self.chunks.iter().map(Held::len).sum::<usize>());
         assert_eq!(self.bytes, Bytes::of_all(&self.chunks));
         let is_compressed = |held: &Held| held.is_compressed();
+        let Mark { chunk, before } = self.mark.get();
+        assert!(chunk < self.chunks.len() && before == self.chunks.iter().take(chunk).map(Held::len).sum::<usize>());
         assert!(!self.chunks.iter().take(PLAIN_MIN).any(is_compressed), "the front is plain");
         assert!(!self.chunks.iter().rev().take(PLAIN_MIN).any(is_compressed), "the back is plain");
         self.chunks.iter().filter(|held| is_compressed(held)).count()
@@ -296,6 +338,9 @@ impl Many {
             self.count += chunk.len();
             self.bytes.held += chunk.room_bytes();
             self.chunks.insert(number, Held::from(chunk));
+        }
+        if number < self.mark.get().chunk || self.chunks.len() <= self.mark.get().chunk {
+            self.mark.set(Mark::default());
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The list data type: elements in an order of their own, taken and given at both ends.
 //!
 //! Two forms, one behaviour. A list whose elements fit one chunk is that chunk. A longer one is a row of chunks of a
-//! few KiB: an element is found by walking over the counts of the chunks from the nearer end, and a change in the
-//! middle rewrites one chunk. Chunks far from both ends are held compressed, so elements are lent to whoever reads them
+//! few KiB: an element is found by walking over the counts of the chunks from the nearer end, or from where one was
+//! found before, and a change in the middle rewrites one chunk. Chunks far from both ends are held compressed, so elements are lent to whoever reads them
 //! for as long as a closure runs.
 //!
 //! Deliberately not here: Redis's names for its own forms (`commands`), blocking.
@@ -120,13 +120,24 @@ impl List {
     /// Has `read` look at element `index`, counted from the front.
     ///
     /// # Cost
-    /// A walk over the chunks between it and the nearer end, and over half a chunk. Far from both ends, also that of
-    /// expanding a chunk: 1 to 2 µs and an allocation.
+    /// A walk over the chunks between it and the nearer end, or what was looked at before if that is nearer, and over half
+    /// a chunk. Far from both ends, also that of expanding a chunk: 1 to 2 µs and an allocation.
     pub fn get<R>(&self, index: usize, read: impl FnOnce(Str<'_>) -> R) -> Option<R> {
         (index < self.len()).then(|| {
             let (number, at) = self.locate(index);
             read(self.open(number, &mut Chunk::default()).get(at))
         })
+    }
+
+    /// The element at an end.
+    #[inline]
+    pub fn end(&self, end: End) -> Option<Str<'_>> {
+        let chunk = match &self.form {
+            Form::One(chunk) if chunk.is_empty() => return None,
+            Form::One(chunk) => chunk,
+            Form::Many(many) => many.end(end),
+        };
+        Some(chunk.get(if end == End::Front { 0 } else { chunk.len() - 1 }))
     }
 
     /// Shows `visit` the elements of a range, those nearest to `end` first, until it breaks. Returns what it broke with.
@@ -219,6 +230,9 @@ impl List {
     /// # Cost
     /// In proportion to the chunks that go.
     pub fn trim(&mut self, end: End, count: usize) {
+        if count == 0 {
+            return;
+        }
         if self.len() <= count {
             self.form = Form::default();
             return;

@@ -189,8 +189,12 @@ proptest! {
         take(&mut list, &mut model, &Step::Fill(begun_at, 1_000, texts));
         take(&mut list, &mut model, &Step::Fill(begun_at, 3_000, Texts::Alike));
         prop_assert!(5 < compressed_count(&list));
-        for step in &steps {
+        for (number, step) in steps.iter().enumerate() {
             take(&mut list, &mut model, step);
+            // Somewhere, so that the list remembers a place that the next step moves.
+            let index = number * 7_919 % (model.len() + 1);
+            let found = list.get(index, |element| element.bytes().to_vec());
+            prop_assert_eq!(found.as_ref(), model.get(index));
             compressed_count(&list);
         }
         check(&list, &model);

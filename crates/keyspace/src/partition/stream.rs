@@ -27,14 +27,14 @@ impl Partition {
         };
         let this = &mut self.dbs[usize::from(db)];
         this.forget_home(place);
-        let applied = this.index.update(place, |entry| match entry.value_mut() {
-            Some(Value::Stream(stream)) => apply(stream, change),
+        let applied = this.index.change_value(place, |value| match value {
+            Value::Stream(stream) => apply(stream, change),
             _ => Applied::default(),
         });
         if !is_new {
             self.mark(db, place, stamp);
         }
-        Ok(applied)
+        Ok(applied.unwrap_or_default())
     }
 
     /// Where the stream is, and whether it was made just now.

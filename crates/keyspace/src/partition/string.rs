@@ -96,8 +96,8 @@ impl Partition {
             return false;
         }
         this.forget_home(place);
-        this.index.update(place, |entry| {
-            if let Some(Value::Bytes(value)) = entry.value_mut() {
+        let changed = this.index.change_value(place, |value| {
+            if let Value::Bytes(value) = value {
                 value.change(|value| {
                     if value.len() < end {
                         value.resize(end, 0);
@@ -106,6 +106,6 @@ impl Partition {
                 });
             }
         });
-        true
+        changed.is_some()
     }
 }

@@ -145,13 +145,14 @@ impl Tx<'_> {
 
     fn apply_following(&mut self, part: usize, more: &[u8]) {
         let stamp = self.stamp(part);
-        let Part { guard, effect_count, single_put, .. } = &mut self.parts[part];
+        let Part { guard, effect_count, single_put, has_puts, .. } = &mut self.parts[part];
         let mut reader = Reader::new(more);
         while !reader.is_empty() {
             let (db, effect) = Effect::decode(&mut reader).expect("an effect made here decodes");
             guard.apply(db, &effect, &stamp).expect("an effect made here applies");
             *effect_count += 1;
             *single_put = None;
+            *has_puts |= effect.is_put();
         }
     }
 

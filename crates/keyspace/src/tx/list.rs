@@ -13,7 +13,7 @@ impl Tx<'_> {
     /// As [`Tx::string`].
     #[inline]
     pub fn list(&mut self, key: &[u8]) -> Result<Option<&List>, Stop> {
-        let Some(found) = self.find(key) else { return Ok(None) };
+        let Some(found) = self.find_again(key) else { return Ok(None) };
         if found.kind != Kind::List {
             return Err(Stop::WrongType);
         }

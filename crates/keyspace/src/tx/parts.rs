@@ -20,6 +20,8 @@ pub(super) struct Part<'a> {
     pub(super) effect_count: u32,
     /// The only effect so far is a put that ended here: its home can be set without looking it up again.
     pub(super) single_put: Option<(u8, Place)>,
+    /// Whether any effect makes a key a whole value, whose home the record then is.
+    pub(super) has_puts: bool,
     /// The value of the only effect so far, a put of a large string, whose bytes `effects` leaves out at its end.
     pub(super) apart: Option<SharedBytes>,
 }
@@ -28,7 +30,7 @@ impl<'a> Part<'a> {
     /// A partition that was just locked.
     #[inline]
     pub(super) fn new(guard: MutexGuard<'a, Partition>) -> Self {
-        Part { guard, effects: Vec::new(), effect_count: 0, single_put: None, apart: None }
+        Part { guard, effects: Vec::new(), effect_count: 0, single_put: None, has_puts: false, apart: None }
     }
 
     /// Counts an effect that is about to be made. The first one of a transaction gets the memory in `spare`.
@@ -53,7 +55,7 @@ impl<'a> Part<'a> {
     #[inline]
     pub(super) fn commit(&mut self, journal: &Journal, time: TimeMs) {
         let head = self.head(RecordKind::Batch, time);
-        let Part { guard, effects, effect_count, single_put, apart } = self;
+        let Part { guard, effects, effect_count, single_put, has_puts, apart } = self;
         let appended = match apart {
             None => spilled::append_or_stop(journal, &head, effects),
             Some(value) => spilled::append_apart_or_stop(journal, &head, effects, value),
@@ -63,7 +65,8 @@ impl<'a> Part<'a> {
         let home = Home(appended.start.pack());
         match *single_put {
             Some((db, place)) => guard.set_home(db, place, home),
-            None => guard.set_homes(effects, spilled::home_in(home, effects.len(), *effect_count)),
+            None if *has_puts => guard.set_homes(effects, spilled::home_in(home, effects.len(), *effect_count)),
+            None => {}
         }
     }
 }

@@ -98,6 +98,7 @@ impl<'a> Tx<'a> {
         let Some(guard) = guard else { return false };
         self.interests = self.keyspace.interests_besides(self.interests);
         self.parts.insert(index, Part::new(guard));
+        self.last = None;
         true
     }
 

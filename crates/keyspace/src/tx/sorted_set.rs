@@ -56,8 +56,7 @@ impl Tx<'_> {
         key: &[u8],
         members: impl ExactSizeIterator<Item = &'m [u8]>,
     ) -> Result<u64, Stop> {
-        self.ensure_kind(key, Kind::SortedSet)?;
-        if self.peek(key).is_none() || members.len() == 0 {
+        if !self.ensure_kind(key, Kind::SortedSet)? || members.len() == 0 {
             return Ok(0);
         }
         Ok(self.change(key, |out, db| put_sorted_set_remove(out, db, key, members)).removed)

@@ -147,11 +147,12 @@ impl Tx<'_> {
         let db = self.parts[part].guard.physical(self.db);
         let changed = &mut self.parts[part];
         changed.begin_effect(self.spare);
-        let Part { guard, effects, effect_count, single_put, .. } = changed;
+        let Part { guard, effects, effect_count, single_put, has_puts, .. } = changed;
         let start = effects.len();
         effect::put_string(effects, db, key, expires, value);
         let place = guard.put_string(db, key, expires, value, &stamp);
         *single_put = (*effect_count == 1).then_some((db, place));
+        *has_puts = true;
         if self.interests.follows_records() {
             self.follow(part, db, start);
         }
@@ -178,7 +179,7 @@ impl Tx<'_> {
         let follows = self.interests.follows_records() && !self.parts[part].guard.index(records_db(db)).is_empty();
         let changed = &mut self.parts[part];
         changed.begin_effect(self.spare);
-        let Part { guard, effects, effect_count, single_put, apart } = changed;
+        let Part { guard, effects, effect_count, single_put, has_puts, apart } = changed;
         let start = effects.len();
         if *effect_count == 1 && !follows {
             effect::put_string_head(effects, db, key, expires, value.len());
@@ -188,6 +189,7 @@ impl Tx<'_> {
         }
         let place = guard.put_large(db, key, expires, shared, &stamp);
         *single_put = (*effect_count == 1).then_some((db, place));
+        *has_puts = true;
         if follows {
             self.follow(part, db, start);
         }
