@@ -167,7 +167,7 @@ def versions_are_compared_and_set(door):
     for stale in (first, '"0"', '"nonsense"'):
         expect_problem(door.ask("PUT", "/v1/kv/k", b"3", if_match=stale), 412)
     expect_problem(door.ask("DELETE", "/v1/kv/k", if_match=first), 412)
-    for method, malformed in itertools.product(("PUT", "DELETE"), (second.headers["etag"].strip('"'), "nonsense", '"')):
+    for method, malformed in itertools.product(("PUT", "DELETE"), (second.headers["etag"].strip('"'), "nonsense", '"', "")):
         expect_problem(door.ask(method, "/v1/kv/k", b"3", if_match=malformed), 400)
     expect(door.ask("GET", "/v1/kv/k", if_none_match=second.headers["etag"]).status, 304)
     expect(door.ask("GET", "/v1/kv/k", if_none_match=first).body, b"2")

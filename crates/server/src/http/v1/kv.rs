@@ -29,7 +29,8 @@ enum Tag {
     Version(u64),
     /// Something that no key is ever at.
     Other,
-    /// Not a tag at all: quotes are part of one, and there are none within (RFC 9110 §8.8.3).
+    /// Not a tag at all: quotes are part of one, and there are none within (RFC 9110 §8.8.3). Nor is nothing: who left a
+    /// variable empty is better told so than that the key is at another version.
     Malformed,
 }
 
@@ -38,9 +39,6 @@ fn tag(value: &[u8]) -> Tag {
     let value = value.trim_ascii();
     if value == b"*" {
         return Tag::Any;
-    }
-    if value.is_empty() {
-        return Tag::Other;
     }
     let value = value.strip_prefix(b"W/").unwrap_or(value);
     let Some(quoted) = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")) else {
@@ -314,7 +312,7 @@ mod tests {
             ("\"x\"", Tag::Other),
             ("\"x y\"", Tag::Malformed),
             ("\"7\", \"8\"", Tag::Malformed),
-            ("", Tag::Other),
+            ("", Tag::Malformed),
         ] {
             assert_eq!(tag(text.as_bytes()), meant, "{text}");
         }

@@ -221,7 +221,7 @@ fn parameter_schema(parameter: &Parameter, method: Method) -> Json {
         ("side", _) => json!({ "type": "string", "enum": ["left", "right"] }),
         ("Larder-Sync", _) => json!({ "type": "string", "enum": ["os", "disk"], "default": "os" }),
         ("If-None-Match", _) if method == Method::Put => json!({ "type": "string", "const": "*" }),
-        ("If-Match", _) => json!({ "type": "string", "pattern": "^(\\*|(W/)?\"[!#-~]*\")?$" }),
+        ("If-Match", _) => json!({ "type": "string", "pattern": "^(\\*|(W/)?\"[!#-~]*\")$" }),
         ("ttl", _) => json!({ "type": "string", "pattern": "^[1-9][0-9]{0,8}(ms|s|m|h|d)?$" }),
         ("wait", _) => json!({ "type": "string", "pattern": "^(0|[1-9][0-9]{0,8})(ms|s|m|h|d)?$" }),
         ("channel" | "pattern", "array") => json!({ "type": "array", "items": { "type": "string" } }),
@@ -455,7 +455,7 @@ fn schemas() -> Json {
         "CommandName": {
             "description": "The name of a command, in any case. `x-commands` has what each takes and does. \
                 Those that act on a connection (SUBSCRIBE, MULTI, SELECT, AUTH and the like) are refused.",
-            "anyOf": [{ "enum": names }, { "type": "string" }],
+            "anyOf": [{ "enum": names }, { "type": "string", "minLength": 1 }],
             "x-commands": commands_described(),
         },
     })
