@@ -190,6 +190,7 @@ fn measure_cell(
             let sample = measure(flags, server, &cell, requests)?;
             cell.samples[server.contestant() as usize].push(sample);
             if flags.cross_check && server.contestant().stores() {
+                settle(servers)?;
                 let check = cross_check::run(server, op, flags.connections, pipeline, value_bytes, keys, requests)?;
                 cell.cross_checks[server.contestant() as usize].extend(check);
             }

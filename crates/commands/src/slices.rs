@@ -157,8 +157,9 @@ impl Begun {
     /// meanwhile.
     ///
     /// # Cost
-    /// A lock, a lookup, and 512 elements or 256 KiB, what its last elements exceed them by not counted. For a list, also a walk
-    /// over its chunks up to where the slice begins, of which there is one for some 4 KiB.
+    /// A lock, a lookup, and 512 elements or 256 KiB, what its last elements exceed them by not counted. For a list that
+    /// others look at meanwhile, also a walk over its chunks up to where the slice begins, of which there is one for some
+    /// 4 KiB.
     pub fn go_on(&mut self, engine: Engine<'_>, moment: &Moment, out: &mut Vec<u8>, scratch: &mut Scratch) -> Slice {
         let Scratch { effects, garbage, apart, .. } = scratch;
         let mut reply = Reply::with_apart(out, self.protocol, apart);

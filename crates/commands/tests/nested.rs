@@ -71,10 +71,13 @@ fn nested_commands_are_one_batch_and_leave_the_outer_call_as_it_was() {
     assert_eq!(nested(&mut call, "hset a f v").split(' ').next(), Some("-WRONGTYPE"));
     assert_eq!(nested(&mut call, "mset b 1 c 2"), "+OK\r\n");
     assert_eq!(nested(&mut call, "get none"), "_\r\n");
+    for command in ["rpush l x", "llen l", "llen l"] {
+        assert_eq!(nested(&mut call, command), ":1\r\n");
+    }
     call.reply.bulk(call.args.at(1));
     assert!(call.may_wait);
     let reads = call.tx.lookups();
-    assert_eq!((reads.hits, reads.misses), (0, 1), "only GET reads");
+    assert_eq!((reads.hits, reads.misses), (2, 1), "GET and LLEN read, and each LLEN counts");
     let Call { tx, .. } = { call };
     assert!(tx.commit(&mut garbage).wrote);
     assert_eq!(out, b"$6\r\nscript\r\n");
@@ -83,7 +86,7 @@ fn nested_commands_are_one_batch_and_leave_the_outer_call_as_it_was() {
         told[1..3],
         ["incr 0 :2 false", "hset 0 -WRONGTYPE Operation against a key holding the wrong kind of value true"]
     );
-    assert_eq!(told.len(), 5);
+    assert_eq!(told.len(), 8);
     assert_eq!(node.line(&mut session, "mget a b c").reply, b"*3\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\n2\r\n");
     let mut record_count = 0;
     node.journal.write_through(node.journal.tail()).expect("the simulated disk takes it");

@@ -114,8 +114,6 @@ pub struct Entry(NonNull<u8>);
 
 // SAFETY: an entry owns its block and the `Value` behind it outright; nothing in either is tied to a thread.
 unsafe impl Send for Entry {}
-// SAFETY: all mutation goes through `&mut Entry`.
-unsafe impl Sync for Entry {}
 
 struct Shape {
     expires: bool,

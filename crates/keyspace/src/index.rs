@@ -144,6 +144,7 @@ impl Index {
         if let Some((found, place)) = self.recent.get()
             && found == hash
         {
+            // What is remembered is where an entry is now: only `insert` and `remove` move any, and they see to it.
             let entry = self.entry(place);
             if entry.key() == key {
                 return Some((place, entry));
@@ -163,7 +164,7 @@ impl Index {
     /// The entry at `place`.
     #[inline]
     pub fn entry(&self, place: Place) -> EntryRef<'_> {
-        // SAFETY: as in `find_entry`.
+        // SAFETY: as in `look_up`.
         unsafe { Slot(self.table.get(place)).entry() }
     }
 
@@ -177,16 +178,19 @@ impl Index {
         unsafe { Slot(slot).entry() }
     }
 
-    /// Calls `change` on the boxed value at `place`, whose weight is accounted anew; `None` if it is not boxed.
+    /// Calls `change` on the boxed value at `place`, whose weight is accounted anew.
+    ///
+    /// # Panics
+    /// When the value is not boxed.
     #[inline]
-    pub fn change_value<R>(&mut self, place: Place, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
-        // SAFETY: as in `find_entry`, and `&mut self` makes it the only reference.
+    pub fn change_value<R>(&mut self, place: Place, change: impl FnOnce(&mut Value) -> R) -> R {
+        // SAFETY: as in `look_up`, and `&mut self` makes it the only reference.
         let mut entry = unsafe { EntryMut::new(Slot(self.table.get(place))) };
-        let value = entry.value_mut()?;
+        let value = entry.value_mut().expect("a value is in memory before it is changed");
         let before = value.bytes();
         let result = change(value);
         self.value_bytes = self.value_bytes + value.bytes() - before;
-        Some(result)
+        result
     }
 
     /// Calls `change` on the entry at `place`. It must leave the weight alone: version, home, same-size overwrites.
@@ -334,25 +338,25 @@ impl Index {
 
     /// Calls `each` for the entries of the bucket at `cursor`; see [`Table::scan`].
     pub fn scan(&self, cursor: u64, mut each: impl FnMut(EntryRef<'_>)) -> u64 {
-        // SAFETY: as in `find_entry`.
+        // SAFETY: as in `look_up`.
         self.table.scan(cursor, |slot| each(unsafe { Slot(slot).entry() }))
     }
 
     /// Calls `each` for every entry, in no order.
     pub fn each(&self, mut each: impl FnMut(EntryRef<'_>)) {
-        // SAFETY: as in `find_entry`.
+        // SAFETY: as in `look_up`.
         self.table.each(|slot| each(unsafe { Slot(slot).entry() }));
     }
 
     /// An entry picked by `random`; see [`Table::sample`].
     pub fn sample(&self, random: u64) -> Option<EntryRef<'_>> {
-        // SAFETY: as in `find_entry`.
+        // SAFETY: as in `look_up`.
         self.table.sample(random).map(|slot| unsafe { Slot(slot).entry() })
     }
 
     /// Where the entry is of which only the hash and a property are known (as the expiry queue knows them).
     pub fn find_where(&self, hash: u64, is_it: impl Fn(&EntryRef<'_>) -> bool) -> Option<Place> {
-        // SAFETY: as in `find_entry`.
+        // SAFETY: as in `look_up`.
         self.table.find(hash, |slot| {
             let entry = unsafe { Slot(slot).entry() };
             is_it(&entry) && hash_bytes(entry.key()) == hash
@@ -447,7 +451,7 @@ mod tests {
             let found = index.find(hash, &name);
             assert_eq!(found.is_some(), there.contains(&key));
             match found {
-                Some(place) if random >> 20 & 3 == 0 => {
+                Some(place) if (random >> 20).is_multiple_of(4) => {
                     index.remove(place);
                     there.remove(&key);
                 }

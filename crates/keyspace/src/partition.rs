@@ -498,10 +498,11 @@ impl Partition {
     fn mark(&mut self, db: u8, place: Place, stamp: &Stamp) {
         let index = &mut self.dbs[usize::from(db)].index;
         let marked = index.stamp(place, |entry| {
-            entry.version() == stamp.version || {
-                entry.set_version(stamp.version);
-                entry.bump_revision()
+            if entry.version() == stamp.version {
+                return true;
             }
+            entry.set_version(stamp.version);
+            entry.bump_revision()
         });
         if !marked {
             let meta = index.entry(place).meta();

@@ -233,9 +233,14 @@ impl Table {
     }
 
     /// The slot at `place`.
+    ///
+    /// # Panics
+    /// When nothing is there any more.
     #[inline]
     pub fn get(&self, place: Place) -> u64 {
-        self.bucket(place.bucket).slots[usize::from(place.slot)]
+        let bucket = self.bucket(place.bucket);
+        assert!(bucket.tags[usize::from(place.slot)] != 0, "a place must name a live entry");
+        bucket.slots[usize::from(place.slot)]
     }
 
     /// Replaces the slot at `place` by another handle to an entry of the same hash.

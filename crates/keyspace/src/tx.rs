@@ -120,7 +120,7 @@ pub struct Tx<'a> {
     /// What partitions that were looked at without being kept locked reveal.
     seen: Position,
     lookups: Lookups,
-    /// The key found last, until something changes: commands look at their key, then change it.
+    /// The key that the command found last, until something changes: commands look at their key, then change it.
     last: Option<Found>,
     /// What the listener wants to hear of.
     interests: Interests,
@@ -366,7 +366,7 @@ impl<'a> Tx<'a> {
         Some(found)
     }
 
-    /// As [`Tx::find`] of a key that was most likely found just before, whose use is noted once then.
+    /// As [`Tx::find`] of a key that was most likely found before by the same command, whose use was noted then.
     #[inline]
     fn find_again(&mut self, key: &[u8]) -> Option<Found> {
         match self.last {
@@ -493,7 +493,7 @@ impl<'a> Tx<'a> {
         Ok(Some((entry.kind(), image)))
     }
 
-    /// What is about to be changed bears. Nothing is where it was found before, from then on.
+    /// What an effect that is about to be made brings along. Nothing is where it was found before, from then on.
     #[inline]
     fn stamp(&mut self, part: usize) -> Stamp {
         self.last = None;

@@ -153,7 +153,6 @@ impl Many {
     /// # Cost
     /// A walk over the chunks between it and whichever is nearest: an end, or what was located before.
     pub fn locate(&self, index: usize) -> (usize, usize) {
-        debug_assert!(index < self.count, "the chunks hold as many elements as were counted");
         let end = Mark { chunk: self.chunks.len(), before: self.count };
         let distance = |mark: &Mark| mark.before.abs_diff(index);
         let nearest = [Mark::default(), self.mark.get(), end].into_iter().min_by_key(distance);

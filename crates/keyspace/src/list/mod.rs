@@ -2,8 +2,8 @@
 //!
 //! Two forms, one behaviour. A list whose elements fit one chunk is that chunk. A longer one is a row of chunks of a
 //! few KiB: an element is found by walking over the counts of the chunks from the nearer end, or from where one was
-//! found before, and a change in the middle rewrites one chunk. Chunks far from both ends are held compressed, so elements are lent to whoever reads them
-//! for as long as a closure runs.
+//! found before, and a change in the middle rewrites one chunk. Chunks far from both ends are held compressed, so
+//! elements are lent to whoever reads them for as long as a closure runs.
 //!
 //! Deliberately not here: Redis's names for its own forms (`commands`), blocking.
 //!

@@ -37,12 +37,11 @@ impl Partition {
         };
         let this = &mut self.dbs[usize::from(db)];
         this.forget_home(place);
-        let changed = this.index.change_value(place, |value| {
+        let (result, before, after, emptied) = this.index.change_value(place, |value| {
             let before = fields_end(value);
             let result = change(value);
             (result, before, fields_end(value), value.is_empty_collection())
         });
-        let (result, before, after, emptied) = changed.expect("a collection that was found is boxed");
         if before != after {
             this.set_deadline(hash_bytes(key), Ending::Fields, before, after);
         }

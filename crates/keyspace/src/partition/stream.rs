@@ -34,7 +34,7 @@ impl Partition {
         if !is_new {
             self.mark(db, place, stamp);
         }
-        Ok(applied.unwrap_or_default())
+        Ok(applied)
     }
 
     /// Where the stream is, and whether it was made just now.

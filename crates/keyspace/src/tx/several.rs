@@ -62,6 +62,7 @@ impl<'a> Tx<'a> {
     /// Whether reads leave the access clock alone, from here on.
     pub fn set_no_touch(&mut self, no_touch: bool) {
         self.no_touch = no_touch;
+        self.last = None;
     }
 
     /// What was looked up so far.

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Requests that come together (pipelining) pass the gate together and leave in one write. A body is received where
-//! commands take their arguments from; one that is not wanted (too large, no permission) is not received at all: the
-//! connection ends after the answer.
+//! commands take their arguments from; one that is not wanted (too large, no permission) is not kept: the connection ends
+//! after the answer, and what the client still sends is let go of for [`LINGER_SECONDS_MAX`].
 //!
 //! Deliberately not here: what paths mean (`doors.rs`), what is HTTP and what is not (`wire::http`).
 //!
@@ -358,7 +358,7 @@ impl<S: Stream> HttpConnection<S> {
     async fn linger(&mut self) {
         let begun = Instant::now();
         let last = begun + Duration::from_secs(LINGER_SECONDS_MAX);
-        if self.caller.shut().await.is_err() {
+        if !matches!(tokio::time::timeout_at(last, self.caller.shut()).await, Ok(Ok(()))) {
             return;
         }
         let mut bytes = 0;
