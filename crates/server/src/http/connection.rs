@@ -50,7 +50,7 @@ const BODY_COPIED_BYTES_MAX: usize = 64 << 10;
 /// Memory that an idle connection keeps of either buffer.
 const IDLE_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Time spent on what a refused client still sends, so that it gets to read why; and the pace it must send at meanwhile.
-const LINGER_SECONDS_MAX: u64 = 30;
+pub const LINGER_SECONDS_MAX: u64 = 30;
 const LINGER_PACE: Pace = Pace { grace: Duration::from_secs(1), bytes_per_second_min: 64 << 10 };
 
 const PACE: Pace = Pace { grace: Duration::from_secs(GRACE_SECONDS), bytes_per_second_min: BYTES_PER_SECOND_MIN };
