@@ -2,9 +2,9 @@
 //!
 //! Deliberately not a timer: nobody sleeps here.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
+use crate::counter;
 use base::TimeMs;
+use std::time::Instant;
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
@@ -34,11 +34,9 @@ impl Default for RealClock {
 }
 
 impl Clock for RealClock {
+    #[inline]
     fn wall_ms(&self) -> TimeMs {
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => TimeMs(since.as_millis() as i64),
-            Err(before) => TimeMs(-(before.duration().as_millis() as i64)),
-        }
+        TimeMs(counter::wall_ms())
     }
 
     fn monotonic_ns(&self) -> u64 {

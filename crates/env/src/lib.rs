@@ -11,6 +11,7 @@
 
 mod blocks;
 mod clock;
+mod counter;
 mod descriptors;
 mod disk;
 mod entropy;
@@ -19,6 +20,7 @@ mod real;
 
 pub use blocks::{BLOCK_ALIGN, give_back_block, resize_block, take_block};
 pub use clock::{Clock, RealClock};
+pub use counter::monotonic_ns;
 pub use descriptors::{is_out_of_descriptors, take_descriptors};
 pub use disk::{DirLock, Disk, File, LockError, ReadMode, write_whole};
 pub use entropy::{Entropy, RealEntropy};

@@ -7,6 +7,7 @@ use crate::list::List;
 use crate::set::Set;
 use crate::sorted_set::SortedSet;
 use crate::stream::Stream;
+use crate::table::Table;
 use base::{Reader, SharedBytes, Truncated};
 
 /// The type of a value, as TYPE names it. The number is written to disk: never reuse one.
@@ -82,7 +83,28 @@ pub enum Value {
 
 const _: () = assert!(size_of::<Value>() <= 32, "every key of a collection pays for the largest type");
 
+/// Where the elements of a collection lie, for who looks ahead.
+pub(crate) enum Within<'v> {
+    /// Side by side.
+    Bytes(&'v [u8]),
+    /// In a table, each under the hash of its name.
+    Table(&'v Table),
+    /// In some other way.
+    Elsewhere,
+}
+
 impl Value {
+    /// Where its elements lie.
+    #[inline]
+    pub(crate) fn within(&self) -> Within<'_> {
+        match self {
+            Value::Hash(hash) => hash.within(),
+            Value::Set(set) => set.within(),
+            Value::SortedSet(set) => set.within(),
+            Value::Bytes(_) | Value::List(_) | Value::Stream(_) => Within::Elsewhere,
+        }
+    }
+
     /// A value of this type without elements: what a collection is for the moment in which it comes to be.
     pub(crate) fn empty(kind: Kind) -> Value {
         match kind {

@@ -24,22 +24,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use wire::reply::{Protocol, Reply};
 
 /// No command yet.
 const COMMAND_NONE: u16 = u16::MAX;
 /// A closed connection's place in memory, for `tot-mem`.
 const CLIENT_BYTES: usize = size_of::<Client>();
-
-/// Nanoseconds since this process first asked.
-pub fn monotonic_ns() -> u64 {
-    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    ORIGIN.elapsed().as_nanos() as u64
-}
 
 /// Microseconds since the Unix epoch.
 pub fn wall_us() -> i64 {
@@ -262,7 +255,7 @@ impl Client {
     pub fn tell(&self, bounds: Bounds, revealed: Position, write: impl FnOnce(&mut Vec<u8>, Protocol)) {
         let is_resp3 = self.is_resp3.load(Ordering::Relaxed);
         let protocol = if is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
-        match self.feed.tell(bounds, monotonic_ns(), revealed, |out| write(out, protocol)) {
+        match self.feed.tell(bounds, env::monotonic_ns(), revealed, |out| write(out, protocol)) {
             Told::Waits | Told::Ignored => {}
             Told::First => self.wake(),
             Told::Overran => _ = self.kill(),
@@ -552,7 +545,7 @@ impl ClientRegistry {
         socket: &impl AsRawFd,
         clients_max: usize,
     ) -> Option<Arc<Client>> {
-        let now_ns = monotonic_ns();
+        let now_ns = env::monotonic_ns();
         let mut connected = self.connected.lock();
         if clients_max <= connected.clients.len() {
             return None;
@@ -646,7 +639,7 @@ impl ClientRegistry {
 
     /// Closes connections for which too much has waited for too long.
     pub fn close_slow(&self) {
-        let now_ns = monotonic_ns();
+        let now_ns = env::monotonic_ns();
         for client in self.connected.lock().clients.values() {
             if client.feed.overruns(client.bounds(), now_ns) {
                 client.kill();
@@ -657,7 +650,7 @@ impl ClientRegistry {
     /// Closes connections that have sent nothing for longer than `seconds_max` and do not wait for an answer; monitors
     /// and subscribers need not send anything.
     pub fn close_idle(&self, seconds_max: u64) {
-        let now_ns = monotonic_ns();
+        let now_ns = env::monotonic_ns();
         let is_told = |client: &Client| client.modes.lock().monitors || client.is_subscriber.load(Ordering::Relaxed);
         let is_own = |client: &Client| client.is_own.load(Ordering::Relaxed);
         let waits = |client: &Client| !client.is(Waiting::Not) || is_told(client) || is_own(client);
@@ -713,11 +706,11 @@ impl ClientRegistry {
 
 impl host::Clients for ClientRegistry {
     fn view(&self, id: u64) -> Option<ClientView> {
-        self.find(id).map(|client| self.view_of(&client, monotonic_ns()))
+        self.find(id).map(|client| self.view_of(&client, env::monotonic_ns()))
     }
 
     fn views(&self) -> Vec<ClientView> {
-        let now_ns = monotonic_ns();
+        let now_ns = env::monotonic_ns();
         let clients: Vec<Arc<Client>> = self.connected.lock().clients.values().cloned().collect();
         clients.iter().map(|client| self.view_of(client, now_ns)).collect()
     }

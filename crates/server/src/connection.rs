@@ -29,9 +29,9 @@ use commands::run::{self, Engine, Moment, Ran, Resolved, Scratch, Verdict};
 use commands::slices::{Begun, Slice};
 use commands::waiting::{Outcome, Waiter};
 use commands::within::{Inner, Observer, Origin};
-use commands::{Await, Flags, Flow, Keys, Scope, Session, table};
+use commands::{Await, Flags, Flow, Group, Keys, Scope, Session, table};
 use keyspace::Lookups;
-use keyspace::prefetch::Ahead;
+use keyspace::prefetch::LookAhead;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
@@ -113,7 +113,7 @@ struct Received {
     end: usize,
     /// Which of them holds the arguments of an unfinished command so far: the parser goes on filling it.
     unfinished: usize,
-    ahead: Vec<Ahead>,
+    ahead: LookAhead,
 }
 
 /// One of them.
@@ -294,22 +294,23 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         if received.count < 2 {
             return;
         }
-        let (keyspace, db) = (&self.server.node.keyspace, self.session.db);
+        let keyspace = &self.server.node.keyspace;
         received.ahead.clear();
         for command in &received.commands[..received.count] {
             if let Ok(resolved) = &command.resolved
                 && let Keys::Range { first: 1, .. } = resolved.spec.keys
             {
                 let args = command.ranges.args(&input[command.start..command.start + command.bytes]);
-                received.ahead.push(keyspace.ahead(args.at(1)));
+                let element = match resolved.spec.group {
+                    Group::Hash | Group::Set => args.nth(2),
+                    // Behind its score, where it has one.
+                    Group::SortedSet if 2 < args.count() => args.nth(args.count() - 1),
+                    _ => None,
+                };
+                received.ahead.note(keyspace, args.at(1), element);
             }
         }
-        for ahead in &received.ahead {
-            keyspace.prefetch_bucket(*ahead, db);
-        }
-        for ahead in &received.ahead {
-            keyspace.prefetch_entry(*ahead, db);
-        }
+        received.ahead.fetch(keyspace, self.session.db);
     }
 
     fn limits(&self) -> Limits {
@@ -515,7 +516,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                     return Ok(flow);
                 }
                 Ran::Queued => {
-                    self.client.end_command(clients::monotonic_ns());
+                    self.client.end_command(env::monotonic_ns());
                     return Ok(Flow::Done);
                 }
                 Ran::Spilled(wanted) => {

@@ -112,7 +112,7 @@ struct Process {
 
 impl Surroundings for Process {
     fn monotonic_ms(&self) -> u64 {
-        crate::clients::monotonic_ns() / 1_000_000
+        env::monotonic_ns() / 1_000_000
     }
 
     fn slow_after_ms(&self) -> u64 {

@@ -231,7 +231,7 @@ impl Timer {
         Timer { started_ns: self.started_ns + from.until(to) }
     }
 
-    /// The time it runs from, by [`clients::monotonic_ns`].
+    /// The time it runs from, by [`env::monotonic_ns`].
     pub fn read_ns(self) -> Option<u64> {
         Some(self.started_ns).filter(|ns| 0 < *ns)
     }
@@ -301,7 +301,7 @@ impl Statistics {
             logs: std::array::from_fn(|_| RemarkableLog::default()),
             spikes: LatencyMonitor::default(),
             settings: Arc::clone(settings),
-            started_ns: clients::monotonic_ns(),
+            started_ns: env::monotonic_ns(),
         }
     }
 
@@ -331,7 +331,7 @@ impl Statistics {
     /// A timer for a command that begins now.
     #[inline]
     pub fn timer(&self) -> Timer {
-        Timer { started_ns: clients::monotonic_ns() }
+        Timer { started_ns: env::monotonic_ns() }
     }
 
     /// A command has run. Returns a timer for the next one of the same pipeline, so that each costs one reading of
@@ -341,7 +341,7 @@ impl Statistics {
     /// A few uncontended loads and stores; a lock only for errors and what is remarkable.
     #[inline]
     pub fn finish(&self, timer: Timer, finished: &Finished<'_>) -> Timer {
-        let now_ns = clients::monotonic_ns();
+        let now_ns = env::monotonic_ns();
         let duration_ns = now_ns.saturating_sub(timer.started_ns);
         if finished.waits {
             finished.client.wait_in_command(now_ns);
@@ -405,7 +405,7 @@ impl Statistics {
     /// A command that waited has ended; it had run for `ran_ns` before it began to.
     #[cold]
     pub fn finish_waiting(&self, ran_ns: u64, finished: &Finished<'_>) {
-        finished.client.end_command(clients::monotonic_ns());
+        finished.client.end_command(env::monotonic_ns());
         self.finish_logs(ran_ns, finished);
     }
 
@@ -463,7 +463,7 @@ impl Statistics {
 
     /// Seconds since counting began.
     pub fn uptime_seconds(&self) -> f64 {
-        (clients::monotonic_ns() - self.started_ns) as f64 / 1e9
+        env::monotonic_ns().saturating_sub(self.started_ns) as f64 / 1e9
     }
 
     /// What was ever counted.

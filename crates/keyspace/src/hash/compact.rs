@@ -56,6 +56,12 @@ impl Span {
 }
 
 impl Compact {
+    /// All of it as it lies in memory.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.fields
+    }
+
     pub fn len(&self) -> usize {
         usize::from(self.count)
     }

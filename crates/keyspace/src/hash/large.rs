@@ -39,6 +39,12 @@ fn hash_of(slot: u64) -> u64 {
 }
 
 impl Large {
+    /// The table, for prefetching.
+    #[inline]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
     pub fn len(&self) -> usize {
         self.table.len()
     }

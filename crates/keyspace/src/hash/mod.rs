@@ -18,6 +18,7 @@ mod tests;
 
 pub use image::ImageError;
 
+use crate::value::Within;
 use base::TimeMs;
 use compact::Compact;
 use large::Large;
@@ -59,6 +60,15 @@ impl Default for Form {
 const _: () = assert!(size_of::<Hash>() <= 32, "a hash must not outgrow the other values");
 
 impl Hash {
+    /// Where its fields lie.
+    #[inline]
+    pub(crate) fn within(&self) -> Within<'_> {
+        match &self.form {
+            Form::Compact(compact) => Within::Bytes(compact.as_bytes()),
+            Form::Large(large) => Within::Table(large.table()),
+        }
+    }
+
     /// An empty hash; allocates nothing.
     pub fn new() -> Self {
         Hash::default()

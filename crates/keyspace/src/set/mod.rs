@@ -17,7 +17,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-use crate::value::as_integer;
+use crate::value::{Within, as_integer};
 use base::number::{NumberText, format_i64};
 use ints::Ints;
 use large::Large;
@@ -89,6 +89,15 @@ fn is_packed(bytes: &[u8]) -> bool {
 }
 
 impl Set {
+    /// Where its members lie.
+    #[inline]
+    pub(crate) fn within(&self) -> Within<'_> {
+        match &self.form {
+            Form::Small(bytes) => Within::Bytes(bytes),
+            Form::Large(large) => Within::Table(large.table()),
+        }
+    }
+
     /// An empty set; allocates nothing.
     pub fn new() -> Self {
         Set { form: Form::Small(Vec::new()) }

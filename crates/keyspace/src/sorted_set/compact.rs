@@ -64,6 +64,12 @@ fn encoded(score: f64) -> ([u8; FLOAT_BYTES], usize, bool) {
 }
 
 impl Compact {
+    /// All of it as it lies in memory.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.members
+    }
+
     pub fn len(&self) -> usize {
         self.members.first().map_or(0, |count| usize::from(*count))
     }

@@ -51,6 +51,12 @@ fn is_before(item: &Item, wanted: &Scored<'_>) -> bool {
 }
 
 impl Large {
+    /// The table, for prefetching.
+    #[inline]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
     pub fn len(&self) -> usize {
         self.table.len()
     }

@@ -20,6 +20,7 @@ mod tree;
 
 pub use image::{ImageError, encode_image};
 
+use crate::value::Within;
 use compact::Compact;
 use large::Large;
 use std::cmp::Ordering;
@@ -81,6 +82,15 @@ impl Default for Form {
 const _: () = assert!(size_of::<SortedSet>() <= 24, "a sorted set must not outgrow the other values");
 
 impl SortedSet {
+    /// Where its members lie.
+    #[inline]
+    pub(crate) fn within(&self) -> Within<'_> {
+        match &self.form {
+            Form::Compact(compact) => Within::Bytes(compact.as_bytes()),
+            Form::Large(large) => Within::Table(large.table()),
+        }
+    }
+
     /// An empty set; allocates nothing.
     pub fn new() -> Self {
         SortedSet::default()

@@ -16,7 +16,7 @@
 use super::input::poll_read_into;
 use super::output::TURN_BYTES_MAX;
 use super::{Connection, End, IDLE_BUFFER_BYTES_MAX, Stream};
-use crate::clients::{self, Client};
+use crate::clients::Client;
 use crate::serve::Server;
 use crate::statistics::Timer;
 use base::SharedBytes;
@@ -124,9 +124,9 @@ impl<S: Stream> Connection<S, true> {
         }
     }
 
-    /// The time by [`clients::monotonic_ns`]: when the last command of this request ended, or now if none has run.
+    /// The time by [`env::monotonic_ns`]: when the last command of this request ended, or now if none has run.
     pub fn clock_ns(&self) -> u64 {
-        self.timer.read_ns().unwrap_or_else(clients::monotonic_ns)
+        self.timer.read_ns().unwrap_or_else(env::monotonic_ns)
     }
 
     /// The replies to the commands of this request, one after the other, in the protocol of the session.

@@ -243,13 +243,13 @@ impl Answer {
 /// The time of day as answers say it, written once a second.
 #[derive(Default)]
 pub(super) struct Date {
-    /// When the second that it says is over, by [`clients::monotonic_ns`].
+    /// When the second that it says is over, by [`env::monotonic_ns`].
     until_ns: u64,
     text: Vec<u8>,
 }
 
 impl Date {
-    /// `Sun, 06 Nov 1994 08:49:37 GMT` now, which is `now_ns` by [`clients::monotonic_ns`]: a second that is not over costs no
+    /// `Sun, 06 Nov 1994 08:49:37 GMT` now, which is `now_ns` by [`env::monotonic_ns`]: a second that is not over costs no
     /// look at the calendar's clock.
     pub fn at(&mut self, now_ns: u64) -> &[u8] {
         if self.until_ns <= now_ns {
