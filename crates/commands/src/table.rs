@@ -81,24 +81,57 @@ pub fn find(name: &[u8]) -> Option<Row> {
     BY_NAME.get_or_init(ByName::new).find(name)
 }
 
-/// An open-addressed table that no name is ever added to: names are words, so that two of eight bytes tell them apart.
+/// An open-addressed table that no name is ever added to.
 struct ByName {
-    rows: Box<[Option<Row>; BY_NAME_ROWS]>,
+    rows: Box<[Option<(Words, Row)>; BY_NAME_ROWS]>,
 }
 
 /// More than twice the commands there can be, so that chains stay short.
 const BY_NAME_ROWS: usize = 1024;
+
+/// The first and the last eight bytes of a name in lower case: all of one that is no longer than both.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Words(u64, u64);
+
+impl Words {
+    #[inline]
+    fn of(name: &[u8]) -> Words {
+        match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+            (Some(first), Some(last)) => Words(lower(u64::from_le_bytes(*first)), lower(u64::from_le_bytes(*last))),
+            _ => Words(lower(name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))), 0),
+        }
+    }
+
+    /// Where the search for a name begins.
+    #[inline]
+    fn start(self) -> usize {
+        let mixed = self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.1.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        (mixed >> 32) as usize % BY_NAME_ROWS
+    }
+}
+
+/// A word with its capital letters made small, all eight bytes at once.
+#[inline]
+fn lower(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let low_bits = word & !HIGH;
+    let from_a = low_bits + (0x80 - b'A' as u64) * EACH;
+    let beyond_z = low_bits + (0x7f - b'Z' as u64) * EACH;
+    word | (from_a & !beyond_z & !word & HIGH) >> 2
+}
 
 impl ByName {
     fn new() -> Self {
         let tops = numbered().iter().enumerate().filter(|(_, (top, spec))| std::ptr::eq(*top, *spec));
         let mut rows = Box::new([None; BY_NAME_ROWS]);
         for (index, (spec, _)) in tops {
-            let mut at = Self::start(spec.name.as_bytes());
+            let words = Words::of(spec.name.as_bytes());
+            let mut at = words.start();
             while rows[at].is_some() {
                 at = (at + 1) % BY_NAME_ROWS;
             }
-            rows[at] = Some(Row { spec, index: index as u16 });
+            rows[at] = Some((words, Row { spec, index: index as u16 }));
         }
         ByName { rows }
     }
@@ -108,28 +141,22 @@ impl ByName {
         if name.len() > NAME_BYTES_MAX {
             return None;
         }
-        let mut at = Self::start(name);
+        let words = Words::of(name);
+        let mut at = words.start();
         loop {
-            let row = self.rows[at].as_ref()?;
-            if row.spec.name.as_bytes().eq_ignore_ascii_case(name) {
+            let (its, row) = self.rows[at].as_ref()?;
+            if *its == words && row.spec.name.len() == name.len() && is_between(row.spec.name, name) {
                 return Some(*row);
             }
             at = (at + 1) % BY_NAME_ROWS;
         }
     }
+}
 
-    /// Where the search for a name begins: the same for both cases of each letter.
-    #[inline]
-    fn start(name: &[u8]) -> usize {
-        const LOWER: u64 = 0x2020_2020_2020_2020;
-        let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-            _ => (name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
-        };
-        let mixed =
-            (first | LOWER).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (last | LOWER).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        (mixed >> 32) as usize % BY_NAME_ROWS
-    }
+/// Whether two names of one length whose words are equal are so between their words, too.
+#[inline]
+fn is_between(name: &str, other: &[u8]) -> bool {
+    name.len() <= 16 || name.as_bytes().eq_ignore_ascii_case(other)
 }
 
 /// Every row and subcommand by its number, as `(top-level row, the row itself)`.
@@ -226,6 +253,19 @@ mod tests {
         assert!(find(&[b'x'; 1000]).is_none());
         assert!(find(b"").is_none());
         assert!(find(b"ge\x14").is_none(), "a control character is not the letter it differs from by one bit");
+        assert!(find(b"\0get").is_none(), "a zero is not nothing");
+        assert!(find(b"georadiusbXmember_ro").is_none(), "no byte in the middle goes unread");
+    }
+
+    #[test]
+    fn capital_letters_and_nothing_else_are_made_small() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut bytes = [b'Q'; 8];
+                bytes[at] = byte;
+                assert_eq!(lower(u64::from_le_bytes(bytes)).to_le_bytes(), bytes.map(|byte| byte.to_ascii_lowercase()));
+            }
+        }
     }
 
     #[test]

@@ -17,9 +17,9 @@
 
 #![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "reading the counter is an intrinsic"))]
 
-use rustix::time::{ClockId, clock_gettime};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// For so long ratio and offset are good.
 const REST_NS: u64 = 50_000_000;
@@ -45,7 +45,7 @@ static OFFSET_NS: AtomicI64 = AtomicI64::new(0);
 /// When that was measured; at first so that it is to be.
 static OFFSET_AT_NS: AtomicU64 = AtomicU64::new(1 << 63);
 
-/// Nanoseconds since the machine started.
+/// Nanoseconds since this process first asked.
 #[inline]
 pub fn monotonic_ns() -> u64 {
     COUNTER.now_ns()
@@ -64,7 +64,7 @@ pub(crate) fn wall_ms() -> i64 {
 #[cold]
 fn measure() -> u64 {
     COUNTER.measure_ratio();
-    let (now_ns, wall_ns) = at_once(monotonic_ns, || read(ClockId::Realtime));
+    let (now_ns, wall_ns) = at_once(monotonic_ns, kernel_wall_ns);
     OFFSET_NS.store(wall_ns.wrapping_sub(now_ns as i64), Ordering::Relaxed);
     OFFSET_AT_NS.store(now_ns, Ordering::Relaxed);
     now_ns
@@ -91,14 +91,18 @@ fn at_once<T>(first: impl Fn() -> u64, second: impl Fn() -> T) -> (u64, T) {
     (best.1, best.2)
 }
 
-/// Nanoseconds by one of the kernel's clocks.
-fn read(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock);
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
+/// Nanoseconds by the kernel's monotonic clock since this process first asked.
+fn kernel_ns() -> u64 {
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    ORIGIN.elapsed().as_nanos() as u64
 }
 
-fn kernel_ns() -> u64 {
-    read(ClockId::Monotonic) as u64
+/// Nanoseconds since the Unix epoch by the kernel's wall clock.
+fn kernel_wall_ns() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_nanos() as i64,
+        Err(before) => -(before.duration().as_nanos() as i64),
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -191,8 +195,8 @@ mod tests {
             let after_ns = kernel_ns();
             let slack_ns = 1_000_000;
             assert!(before_ns <= now_ns + slack_ns && now_ns <= after_ns + slack_ns, "{before_ns} {now_ns} {after_ns}");
-            let (before_ms, now_ms) = (read(ClockId::Realtime) / 1_000_000, wall_ms());
-            let after_ms = read(ClockId::Realtime) / 1_000_000;
+            let (before_ms, now_ms) = (kernel_wall_ns() / 1_000_000, wall_ms());
+            let after_ms = kernel_wall_ns() / 1_000_000;
             assert!(before_ms <= now_ms + 1 && now_ms <= after_ms + 1, "{before_ms} {now_ms} {after_ms}");
             std::thread::sleep(Duration::from_millis(60));
         }
