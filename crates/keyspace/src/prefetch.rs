@@ -14,6 +14,7 @@ use crate::entry::{Slot, Stored};
 use crate::hasher::hash_bytes;
 use crate::keyspace::Keyspace;
 use crate::partition::Partition;
+use crate::table::{Link, Table};
 use crate::value::{Value, Within};
 use base::{DbId, PartitionId};
 
@@ -37,21 +38,52 @@ impl Keyspace {
     /// First step: the key's bucket.
     #[inline]
     pub fn prefetch_bucket(&self, ahead: Ahead, db: DbId) {
-        let Some(partition) = self.try_lock(ahead.partition) else { return };
-        if let Some(line) = partition.index(partition.physical(db)).table().line_of(ahead.hash) {
-            prefetch(line);
-        }
+        self.with_table(ahead, db, |table| table.line_of(ahead.hash, Link::First).into_iter().for_each(prefetch));
     }
 
-    /// Second step, once the buckets are there: the entries that may be the key's.
+    /// Second step, once the buckets are there: the entries that may be the key's, or the bucket behind the first where
+    /// there are none. Returns whether that takes a third step.
     #[inline]
-    pub fn prefetch_entry(&self, ahead: Ahead, db: DbId) {
-        let Some(partition) = self.try_lock(ahead.partition) else { return };
-        for slot in partition.index(partition.physical(db)).table().candidates(ahead.hash) {
-            for offset in ENTRY_LINES {
-                prefetch(Slot(slot).address().wrapping_add(offset));
-            }
-        }
+    pub fn prefetch_entry(&self, ahead: Ahead, db: DbId) -> bool {
+        self.with_table(ahead, db, |table| prefetch_behind(table, ahead.hash, prefetch_entry_at)).unwrap_or(false)
+    }
+
+    /// Third step: the entries in the second bucket that may be the key's.
+    #[inline]
+    pub fn prefetch_far_entry(&self, ahead: Ahead, db: DbId) {
+        self.with_table(ahead, db, |table| table.candidates(ahead.hash, Link::Second).for_each(prefetch_entry_at));
+    }
+
+    /// `None` when the partition is in use.
+    #[inline]
+    fn with_table<R>(&self, ahead: Ahead, db: DbId, look: impl FnOnce(&Table) -> R) -> Option<R> {
+        let partition = self.try_lock(ahead.partition)?;
+        Some(look(partition.index(partition.physical(db)).table()))
+    }
+}
+
+/// Fetches what lies behind the candidates of the first bucket, or the second bucket where there are none. Returns whether
+/// it was the latter.
+#[inline]
+fn prefetch_behind(table: &Table, hash: u64, prefetch_slot: impl Fn(u64)) -> bool {
+    let mut has_candidates = false;
+    for slot in table.candidates(hash, Link::First) {
+        has_candidates = true;
+        prefetch_slot(slot);
+    }
+    if has_candidates {
+        return false;
+    }
+    let second = table.line_of(hash, Link::Second);
+    second.into_iter().for_each(prefetch);
+    second.is_some()
+}
+
+/// Fetches the start of the entry in a slot.
+#[inline]
+fn prefetch_entry_at(slot: u64) {
+    for offset in ENTRY_LINES {
+        prefetch(Slot(slot).address().wrapping_add(offset));
     }
 }
 
@@ -62,6 +94,8 @@ pub struct LookAhead {
     runs: Vec<Run>,
     /// Hashes of elements, run by run.
     elements: Vec<u64>,
+    /// Keys that may be in the second bucket of their chain.
+    far: Vec<Ahead>,
 }
 
 /// Commands on one key that follow each other.
@@ -98,12 +132,18 @@ impl LookAhead {
 
     /// Has the processor fetch what was noted, step by step for all of it.
     #[inline]
-    pub fn fetch(&self, keyspace: &Keyspace, db: DbId) {
+    pub fn fetch(&mut self, keyspace: &Keyspace, db: DbId) {
         for run in &self.runs {
             keyspace.prefetch_bucket(run.ahead, db);
         }
+        self.far.clear();
         for run in &self.runs {
-            keyspace.prefetch_entry(run.ahead, db);
+            if keyspace.prefetch_entry(run.ahead, db) {
+                self.far.push(run.ahead);
+            }
+        }
+        for ahead in &self.far {
+            keyspace.prefetch_far_entry(*ahead, db);
         }
         if !self.elements.is_empty() {
             self.fetch_elements(keyspace, db);
@@ -114,12 +154,23 @@ impl LookAhead {
         self.each_value(keyspace, db, |value, _| prefetch(std::ptr::from_ref(value).cast()));
         self.each_value(keyspace, db, |value, elements| match value.within() {
             Within::Bytes(bytes) => prefetch(bytes.as_ptr()),
-            Within::Table(table) => elements.iter().filter_map(|hash| table.line_of(*hash)).for_each(prefetch),
+            Within::Table(table) => {
+                elements.iter().filter_map(|hash| table.line_of(*hash, Link::First)).for_each(prefetch);
+            }
             Within::Elsewhere => {}
         });
+        let prefetch_slot = |slot| prefetch(slot as *const u8);
         self.each_value(keyspace, db, |value, elements| {
             if let Within::Table(table) = value.within() {
-                elements.iter().flat_map(|hash| table.candidates(*hash)).for_each(|slot| prefetch(slot as *const u8));
+                let mut far = 0_u64;
+                for (index, hash) in elements.iter().enumerate() {
+                    far |= u64::from(prefetch_behind(table, *hash, prefetch_slot)) << (index % 64);
+                }
+                while far != 0 {
+                    let hash = elements[far.trailing_zeros() as usize];
+                    table.candidates(hash, Link::Second).for_each(prefetch_slot);
+                    far &= far - 1;
+                }
             }
         });
     }
@@ -134,7 +185,9 @@ impl LookAhead {
                 continue;
             }
             let Some(partition) = keyspace.try_lock(ahead.partition) else { continue };
-            for slot in partition.index(partition.physical(db)).table().candidates(ahead.hash) {
+            let table = partition.index(partition.physical(db)).table();
+            let [first, second] = [Link::First, Link::Second].map(|link| table.candidates(ahead.hash, link));
+            for slot in first.chain(second) {
                 // SAFETY: slots of an index's table are live entries, and the partition is locked.
                 if let Stored::Boxed(value) = unsafe { Slot(slot).entry() }.stored() {
                     each(value, elements);
@@ -149,9 +202,7 @@ impl Partition {
     pub fn prefetch_buckets(&self, db: u8, mut cursor: u64, bucket_count: usize) {
         for _ in 0..bucket_count {
             cursor = self.index(db).table().scan(cursor, |slot| {
-                for offset in ENTRY_LINES {
-                    prefetch(Slot(slot).address().wrapping_add(offset));
-                }
+                prefetch_entry_at(slot);
             });
             if cursor == 0 {
                 return;

@@ -105,6 +105,15 @@ impl Chunks {
     }
 }
 
+/// One of the buckets that nearly every chain consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// The one that the hash addresses.
+    First,
+    /// The child behind it: two in five chains have one, with a fifth of all entries.
+    Second,
+}
+
 /// Where an entry sits. Valid until the next `insert` or `remove`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -257,19 +266,38 @@ impl Table {
         &mut bucket.slots[usize::from(place.slot)]
     }
 
-    /// Asks the processor for the cache line that [`Table::find`] of `hash` will read first, and returns the
-    /// slots there whose tags match, so that a caller may fetch what lies behind them.
+    /// The slots of one bucket of `hash`'s chain whose tags match, so that a caller may fetch what lies behind them.
     #[inline]
-    pub fn candidates(&self, hash: u64) -> impl Iterator<Item = u64> + '_ {
+    pub fn candidates(&self, hash: u64, link: Link) -> impl Iterator<Item = u64> + '_ {
         let tag = tag_of(hash);
-        let bucket = if self.count == 0 { &Bucket::EMPTY } else { self.main.at(self.address(hash)) };
-        (0..bucket.slots_used_max()).filter(move |slot| bucket.tags[*slot] == tag).map(|slot| bucket.slots[slot])
+        let bucket = self.link_of(hash, link).unwrap_or(&Bucket::EMPTY);
+        let mut found = matches(bucket.tags, tag);
+        std::iter::from_fn(move || {
+            while found != 0 {
+                let slot = (found.trailing_zeros() / 8) as usize;
+                found &= found - 1;
+                if slot < bucket.slots_used_max() && bucket.tags[slot] == tag {
+                    return Some(bucket.slots[slot]);
+                }
+            }
+            None
+        })
     }
 
-    /// The address of the cache line that [`Table::find`] of `hash` will read first, for prefetching.
     #[inline]
-    pub fn line_of(&self, hash: u64) -> Option<*const u8> {
-        (self.count != 0).then(|| std::ptr::from_ref(self.main.at(self.address(hash))).cast())
+    fn link_of(&self, hash: u64, link: Link) -> Option<&Bucket> {
+        let first = (self.count != 0).then(|| self.main.at(self.address(hash)))?;
+        match link {
+            Link::First => Some(first),
+            Link::Second => first.child().map(|child| self.children.at(child as usize)),
+        }
+    }
+
+    /// The address of a cache line that [`Table::find`] of `hash` will read, for prefetching. That of the second bucket
+    /// takes reading the first.
+    #[inline]
+    pub fn line_of(&self, hash: u64, link: Link) -> Option<*const u8> {
+        self.link_of(hash, link).map(|bucket| std::ptr::from_ref(bucket).cast())
     }
 
     /// Adds an entry that is known to be absent. `hash_of` gives the hash behind a slot.

@@ -95,7 +95,8 @@ impl EngineNode {
         hands.ahead.clear();
         hands.ahead.extend(keys.map(|key| keyspace.ahead(key)));
         hands.ahead.iter().for_each(|ahead| keyspace.prefetch_bucket(*ahead, DB));
-        hands.ahead.iter().for_each(|ahead| keyspace.prefetch_entry(*ahead, DB));
+        hands.ahead.retain(|ahead| keyspace.prefetch_entry(*ahead, DB));
+        hands.ahead.iter().for_each(|ahead| keyspace.prefetch_far_entry(*ahead, DB));
     }
 
     /// Copies the value of `key`, which must have been spilled, to `out`, the way a connection does: a transaction finds
