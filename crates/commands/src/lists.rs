@@ -174,15 +174,14 @@ pub(crate) fn put_elements(reply: &mut Reply<'_>, list: &List, end: End, count: 
     put_range(reply, list, end, range);
 }
 
-/// Removes `count` elements at an end, and tells of it unless that is none.
-pub(crate) fn take(call: &mut Call<'_>, key: &[u8], end: End, count: usize) -> Result<(), Error> {
+/// Removes `count` elements at an end of a list of `of` elements, and tells of it unless that is none.
+pub(crate) fn take(call: &mut Call<'_>, key: &[u8], end: End, count: usize, of: usize) {
     let (front, back, name) = if end == End::Front { (count, 0, "lpop") } else { (0, count, "rpop") };
     if 0 < count {
-        call.tx.list_trim(key, front, back)?;
+        call.tx.list_trim(key, of, front, back);
         call.notify(Event::List, name, key);
         notify_if_gone(call, key);
     }
-    Ok(())
 }
 
 /// Adds elements at an end and tells of it. Returns how many there are then.
@@ -291,12 +290,12 @@ fn pop(call: &mut Call<'_>, end: End) -> Result<Flow, Error> {
     if call.arg_count() == 3 {
         return pop_many(call, key, end);
     }
-    let Some(element) = call.tx.list(key)?.and_then(|list| list.end(end)) else {
+    let Some((element, of)) = call.tx.list(key)?.and_then(|list| Some((list.end(end)?, list.len()))) else {
         call.reply.null();
         return Ok(Flow::Done);
     };
     put_element(&mut call.reply, element);
-    take(call, key, end, 1)?;
+    take(call, key, end, 1, of);
     Ok(Flow::Done)
 }
 
@@ -308,10 +307,11 @@ fn pop_many(call: &mut Call<'_>, key: &[u8], end: End) -> Result<Flow, Error> {
         call.reply.null_array();
         return Ok(Flow::Done);
     };
-    let count = count.min(list.len());
+    let of = list.len();
+    let count = count.min(of);
     call.reply.array(count);
     put_elements(&mut call.reply, list, end, count);
-    take(call, key, end, count)?;
+    take(call, key, end, count, of);
     Ok(Flow::Done)
 }
 
@@ -359,8 +359,9 @@ fn insert(call: &mut Call<'_>) -> Result<Flow, Error> {
 fn trim(call: &mut Call<'_>) -> Result<Flow, Error> {
     let (key, start, stop) = (call.arg(1), call.integer(2)?, call.integer(3)?);
     if let Some(list) = call.tx.list(key)? {
-        let (front, back) = outside(start, stop, list.len());
-        call.tx.list_trim(key, front, back)?;
+        let count = list.len();
+        let (front, back) = outside(start, stop, count);
+        call.tx.list_trim(key, count, front, back);
         call.notify(Event::List, "ltrim", key);
         notify_if_gone(call, key);
     }

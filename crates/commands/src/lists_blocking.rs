@@ -89,10 +89,11 @@ fn pop(call: &mut Call<'_>, end: End) -> Result<Flow, Error> {
     for index in 1..timeout_at {
         let key = call.arg(index);
         let Some(list) = call.tx.list(key)? else { continue };
+        let of = list.len();
         call.reply.array(2);
         call.reply.bulk(key);
         put_elements(&mut call.reply, list, end, 1);
-        take(call, key, end, 1)?;
+        take(call, key, end, 1, of);
         return Ok(Flow::Done);
     }
     Ok(call.wait_for_keys(1..timeout_at, &wait_for(timeout_ms)))

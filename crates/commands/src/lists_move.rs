@@ -73,7 +73,8 @@ pub(crate) fn move_between(
     (target, to): (&[u8], End),
 ) -> Result<bool, Error> {
     let Some(list) = call.tx.list(source)? else { return Ok(false) };
-    let index = if from == End::Front { 0 } else { list.len() - 1 };
+    let count = list.len();
+    let index = if from == End::Front { 0 } else { count - 1 };
     let element = list.get(index, |element| element.bytes().to_vec()).expect("an empty list does not exist");
     if source == target && from == to {
         call.tx.list_set(source, index, &element)?; // The element is its own successor, and the key was written.
@@ -81,7 +82,8 @@ pub(crate) fn move_between(
         call.notify(Event::List, if from == End::Front { "lpop" } else { "rpop" }, source);
     } else {
         give(call, target, to, [&element[..]].into_iter())?;
-        take(call, source, from, 1)?; // Last, so that a list of one element that turns over never ends.
+        let of = count + usize::from(source == target);
+        take(call, source, from, 1, of); // Last, so that a list of one element that turns over never ends.
     }
     call.reply.bulk(&element);
     Ok(true)
@@ -137,12 +139,13 @@ pub(crate) fn pop_from_first(call: &mut Call<'_>, wanted: &PopMany) -> Result<bo
     for index in wanted.keys.clone() {
         let key = call.arg(index);
         let Some(list) = call.tx.list(key)? else { continue };
-        let count = wanted.count.min(list.len());
+        let of = list.len();
+        let count = wanted.count.min(of);
         call.reply.array(2);
         call.reply.bulk(key);
         call.reply.array(count);
         put_elements(&mut call.reply, list, wanted.end, count);
-        take(call, key, wanted.end, count)?;
+        take(call, key, wanted.end, count, of);
         return Ok(true);
     }
     Ok(false)

@@ -130,11 +130,15 @@ impl LookAhead {
         }
     }
 
-    /// Has the processor fetch what was noted, step by step for all of it.
+    /// Has the processor fetch what was noted, step by step for all of it. Of a single key that is its bucket: each further
+    /// step would wait for the one before it as long as the command itself does.
     #[inline]
     pub fn fetch(&mut self, keyspace: &Keyspace, db: DbId) {
         for run in &self.runs {
             keyspace.prefetch_bucket(run.ahead, db);
+        }
+        if self.runs.len() < 2 && self.elements.len() < 2 {
+            return;
         }
         self.far.clear();
         for run in &self.runs {

@@ -264,6 +264,10 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         let count_max = if self.session.is_authenticated { BATCH_COMMANDS_MAX } else { 1 };
         let mut start = self.done;
         while received.count < count_max {
+            if start == input.len() && 0 < received.count {
+                received.end = start;
+                return Some(Ok(Parsed::Incomplete { bytes_missing: 1 }));
+            }
             if received.commands.len() == received.count {
                 received.commands.push(Command::default());
             }
@@ -291,9 +295,6 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
 
     /// Has the processor fetch what the received commands will touch, all at once.
     fn look_ahead(&self, input: &[u8], received: &mut Received) {
-        if received.count < 2 {
-            return;
-        }
         let keyspace = &self.server.node.keyspace;
         received.ahead.clear();
         for command in &received.commands[..received.count] {

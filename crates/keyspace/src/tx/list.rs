@@ -41,18 +41,15 @@ impl Tx<'_> {
         Ok(count)
     }
 
-    /// Removes so many elements at the front and at the back of the list at `key`, and the key with the last one.
-    ///
-    /// # Errors
-    /// As [`Tx::string`]; nothing was changed.
-    pub fn list_trim(&mut self, key: &[u8], front: usize, back: usize) -> Result<(), Stop> {
-        let count = self.list(key)?.map_or(0, List::len);
+    /// Removes so many elements at the front and at the back of the list at `key`, which has `count` of them as
+    /// [`Tx::list`] has said, and the key with the last one.
+    pub fn list_trim(&mut self, key: &[u8], count: usize, front: usize, back: usize) {
+        debug_assert_eq!(self.list(key).map(|list| list.map_or(0, List::len)), Ok(count), "it was looked at before");
         if count <= front.saturating_add(back) {
             self.delete(key);
         } else if 0 < front + back {
             self.change(key, |out, db| effect::put_list_trim(out, db, key, front, back));
         }
-        Ok(())
     }
 
     /// Makes element `index` of the list at `key` another one. Returns whether it was there.
