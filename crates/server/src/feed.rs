@@ -117,7 +117,8 @@ impl State {
         } else {
             self.over_since_ns.get_or_insert(now_ns);
         }
-        let is_over_for_long = self.over_since_ns.is_some_and(|since_ns| bounds.soft_ns < now_ns.saturating_sub(since_ns));
+        let is_over_for_long =
+            self.over_since_ns.is_some_and(|since_ns| bounds.soft_ns < now_ns.saturating_sub(since_ns));
         bounds.hard_bytes < self.bytes() || is_over_for_long
     }
 
