@@ -83,7 +83,8 @@ pub fn find(name: &[u8]) -> Option<Row> {
 
 /// An open-addressed table that no name is ever added to.
 struct ByName {
-    rows: Box<[Option<(Words, Row)>; BY_NAME_ROWS]>,
+    /// [`BY_NAME_ROWS`] of them.
+    rows: Box<[Option<(Words, Row)>]>,
 }
 
 /// More than twice the commands there can be, so that chains stay short.
@@ -124,7 +125,7 @@ fn lower(word: u64) -> u64 {
 impl ByName {
     fn new() -> Self {
         let tops = numbered().iter().enumerate().filter(|(_, (top, spec))| std::ptr::eq(*top, *spec));
-        let mut rows = Box::new([None; BY_NAME_ROWS]);
+        let mut rows = vec![None; BY_NAME_ROWS].into_boxed_slice();
         for (index, (spec, _)) in tops {
             let words = Words::of(spec.name.as_bytes());
             let mut at = words.start();

@@ -180,7 +180,7 @@ mod tests {
     use std::time::Duration;
 
     /// Two gigahertz and a half, from a moment when neither clock is at zero.
-    const COUNTED: Counter =
+    static COUNTED: Counter =
         Counter { first_ticks: 1_000_000, first_ns: 77_000_000_000, ratio: AtomicU64::new(RATIO_NONE) };
 
     fn after(ns: u64) -> (u64, u64) {
