@@ -8,7 +8,7 @@ use std::time::Instant;
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
-    /// Milliseconds since the Unix epoch. May jump in either direction when the operator sets the clock.
+    /// Milliseconds since the Unix epoch. May jump in either direction when the operator sets the clock, within 5 ms of that.
     fn wall_ms(&self) -> TimeMs;
 
     /// Nanoseconds since an arbitrary moment of this process. Never runs backwards.

@@ -1,19 +1,21 @@
-//! Time as commands need it, which read it two or three times each: from the processor's time stamp counter where the
-//! kernel itself relies on that, 9 ns a reading where one of the kernel's clocks costs 25 to 40 (2 × AMD EPYC).
+//! Time as commands need it, who read it once each and twice more for a batch of them: from the processor's time stamp
+//! counter where the kernel itself relies on that, 9 ns a reading where one of the kernel's clocks costs 25 to 40 (2 × AMD
+//! EPYC).
 //!
 //! ```text
 //! nanoseconds = first ns + (ticks − first ticks) × ratio            ratio: measured against the kernel's clock
 //! wall time   = nanoseconds + offset                                offset: measured against the kernel's clock
 //! ```
 //!
-//! Ratio and offset are measured anew whenever the wall clock is read and [`REST_NS`] have passed since the last time, so
-//! that the ratio is the better the longer the process runs, and a wall clock that is set is followed within that time.
-//! Until the first ratio is known, and wherever the kernel does not use the counter, its clocks are read.
+//! Ratio and offset are measured anew when the wall clock is read and [`REST_NS`] have passed since the last time: a wall
+//! clock that is set is followed within that time. The first ratio is there when the process has run for [`SPAN_NS_MIN`] and
+//! a little. Until then, and wherever the kernel does not use the counter (it is asked once), the kernel's clocks are read.
 //!
 //! Deliberately not here: what may wait or is written down once in a while; see [`Clock`](crate::Clock).
 //!
-//! Invariant: a reading is off the kernel's clock by what its ratio is off: a microsecond within the first second, and less
-//! later. What compares readings must bear that one is earlier than another that was taken before it, by as much.
+//! Invariant: a reading is off the kernel's clock by no more than that clock was slewed since the last measurement, usually
+//! a millionth part of the time since. What compares readings must bear that one is earlier than another that was taken
+//! before it, by as much.
 
 #![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "reading the counter is an intrinsic"))]
 
@@ -22,12 +24,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// For so long ratio and offset are good.
-const REST_NS: u64 = 50_000_000;
+const REST_NS: u64 = 5_000_000;
 /// The shortest time over which a ratio is measured.
 const SPAN_NS_MIN: u64 = 10_000_000;
-/// A prediction that is off by more than one part in this many of the time it spans means that the counter is not to be
-/// relied on: even the first ratio is a hundred times as good.
-const TRUST_PART: u64 = 1_000;
+/// A prediction that is off by more than one part in this many of the time since the last measurement, and by more than
+/// [`TRUST_NS`], means that the counter is not to be relied on: clocks are slewed by a twelfth part at most.
+const TRUST_PART: u64 = 8;
+/// What a measurement may be off, when whoever takes it is interrupted each time.
+const TRUST_NS: u64 = 2_000_000;
 /// Attempts to read two clocks without being interrupted in between.
 const TRIES_MAX: usize = 5;
 /// Two clocks read within so much count as read at once.
@@ -55,8 +59,11 @@ pub fn monotonic_ns() -> u64 {
 #[inline]
 pub(crate) fn wall_ms() -> i64 {
     let mut now_ns = monotonic_ns();
-    if REST_NS < now_ns.wrapping_sub(OFFSET_AT_NS.load(Ordering::Relaxed)) {
+    if REST_NS < now_ns.wrapping_sub(OFFSET_AT_NS.load(Ordering::Acquire)) {
         now_ns = measure();
+    }
+    if !COUNTER.is_used() {
+        return kernel_wall_ns().div_euclid(1_000_000);
     }
     (now_ns as i64).wrapping_add(OFFSET_NS.load(Ordering::Relaxed)).div_euclid(1_000_000)
 }
@@ -66,7 +73,7 @@ fn measure() -> u64 {
     COUNTER.measure_ratio();
     let (now_ns, wall_ns) = at_once(monotonic_ns, kernel_wall_ns);
     OFFSET_NS.store(wall_ns.wrapping_sub(now_ns as i64), Ordering::Relaxed);
-    OFFSET_AT_NS.store(now_ns, Ordering::Relaxed);
+    OFFSET_AT_NS.store(now_ns, Ordering::Release);
     now_ns
 }
 
@@ -127,13 +134,20 @@ struct Counter {
     first_ticks: u64,
     first_ns: u64,
     ratio: AtomicU64,
+    /// When that was measured.
+    measured_ns: AtomicU64,
 }
 
 impl Counter {
     fn new() -> Counter {
         let ratio = if kernel_relies_on_it() { RATIO_NONE } else { RATIO_NEVER };
         let (first_ticks, first_ns) = at_once(ticks, kernel_ns);
-        Counter { first_ticks, first_ns, ratio: AtomicU64::new(ratio) }
+        Counter { first_ticks, first_ns, ratio: AtomicU64::new(ratio), measured_ns: AtomicU64::new(first_ns) }
+    }
+
+    #[inline]
+    fn is_used(&self) -> bool {
+        !matches!(self.ratio.load(Ordering::Relaxed), RATIO_NONE | RATIO_NEVER)
     }
 
     #[inline]
@@ -154,7 +168,11 @@ impl Counter {
         let before = self.ratio.load(Ordering::Relaxed);
         if before != RATIO_NEVER {
             let (ticks, ns) = at_once(ticks, kernel_ns);
-            self.ratio.store(self.ratio_after(before, ticks, ns), Ordering::Relaxed);
+            let ratio = self.ratio_after(before, ticks, ns);
+            // Whoever was faster has measured as well.
+            if self.ratio.compare_exchange(before, ratio, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                self.measured_ns.store(ns, Ordering::Relaxed);
+            }
         }
     }
 
@@ -164,7 +182,9 @@ impl Counter {
         if spanned_ns < SPAN_NS_MIN {
             return before;
         }
-        let is_trusted = before == RATIO_NONE || self.ns_at(ticks, before).abs_diff(ns) <= spanned_ns / TRUST_PART;
+        let since_ns = ns.saturating_sub(self.measured_ns.load(Ordering::Relaxed));
+        let slack_ns = TRUST_NS + since_ns / TRUST_PART;
+        let is_trusted = before == RATIO_NONE || self.ns_at(ticks, before).abs_diff(ns) <= slack_ns;
         let spanned_ticks = u128::from(ticks.saturating_sub(self.first_ticks));
         let ratio = (u128::from(spanned_ns) << RATIO_BITS).checked_div(spanned_ticks);
         match ratio.map(u64::try_from) {
@@ -180,8 +200,12 @@ mod tests {
     use std::time::Duration;
 
     /// Two gigahertz and a half, from a moment when neither clock is at zero.
-    static COUNTED: Counter =
-        Counter { first_ticks: 1_000_000, first_ns: 77_000_000_000, ratio: AtomicU64::new(RATIO_NONE) };
+    static COUNTED: Counter = Counter {
+        first_ticks: 1_000_000,
+        first_ns: 77_000_000_000,
+        ratio: AtomicU64::new(RATIO_NONE),
+        measured_ns: AtomicU64::new(77_000_000_000),
+    };
 
     fn after(ns: u64) -> (u64, u64) {
         (COUNTED.first_ticks + ns * 5 / 2, COUNTED.first_ns + ns)
@@ -200,8 +224,7 @@ mod tests {
             assert!(before_ms <= now_ms + 1 && now_ms <= after_ms + 1, "{before_ms} {now_ms} {after_ms}");
             std::thread::sleep(Duration::from_millis(60));
         }
-        let is_counted = !matches!(COUNTER.ratio.load(Ordering::Relaxed), RATIO_NONE | RATIO_NEVER);
-        assert_eq!(is_counted, kernel_relies_on_it());
+        assert_eq!(COUNTER.is_used(), kernel_relies_on_it());
     }
 
     #[test]
@@ -225,7 +248,7 @@ mod tests {
         let (ticks, ns) = after(100 * SPAN_NS_MIN);
         let mended = COUNTED.ratio_after(rough, ticks, ns);
         assert_eq!(COUNTED.ns_at(ticks, mended).abs_diff(ns).min(1), COUNTED.ns_at(ticks, mended).abs_diff(ns));
-        assert_eq!(COUNTED.ratio_after(mended, ticks, ns + 10 * SPAN_NS_MIN), RATIO_NEVER);
+        assert_eq!(COUNTED.ratio_after(mended, ticks, ns + 100 * SPAN_NS_MIN), RATIO_NEVER);
         assert_eq!(COUNTED.ratio_after(RATIO_NONE, COUNTED.first_ticks, ns), RATIO_NEVER);
     }
 }

@@ -21,6 +21,9 @@ use base::{DbId, PartitionId};
 /// Bytes from the start of an entry that hold its head, its key and the start of its value.
 const ENTRY_LINES: [usize; 2] = [0, 64];
 
+/// Longest element that is looked ahead for: hashing a longer one costs more than a miss.
+const ELEMENT_BYTES_MAX: usize = 1 << 10;
+
 /// A key that will be looked up soon.
 #[derive(Clone, Copy, Debug)]
 pub struct Ahead {
@@ -124,6 +127,7 @@ impl LookAhead {
             let ahead = Ahead { partition: keyspace.partition_of(key), hash };
             self.runs.push(Run { ahead, elements_end: self.elements.len() });
         }
+        let element = element.filter(|element| element.len() <= ELEMENT_BYTES_MAX);
         if let (Some(element), Some(run)) = (element, self.runs.last_mut()) {
             self.elements.push(hash_bytes(element));
             run.elements_end += 1;
@@ -189,11 +193,11 @@ impl LookAhead {
                 continue;
             }
             let Some(partition) = keyspace.try_lock(ahead.partition) else { continue };
-            let table = partition.index(partition.physical(db)).table();
-            let [first, second] = [Link::First, Link::Second].map(|link| table.candidates(ahead.hash, link));
+            let index = partition.index(partition.physical(db));
+            let [first, second] = [Link::First, Link::Second].map(|link| index.table().candidates(ahead.hash, link));
             for slot in first.chain(second) {
-                // SAFETY: slots of an index's table are live entries, and the partition is locked.
-                if let Stored::Boxed(value) = unsafe { Slot(slot).entry() }.stored() {
+                // SAFETY: the slot came from the index's table, and the partition is locked.
+                if let Stored::Boxed(value) = unsafe { index.entry_of_slot(slot) }.stored() {
                     each(value, elements);
                 }
             }

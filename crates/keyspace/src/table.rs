@@ -510,6 +510,23 @@ mod tests {
     }
 
     #[test]
+    fn candidates_are_entries_and_nearly_every_entry_is_one_of_its_own_hash() {
+        const COUNT: u64 = 20_000;
+        let table = filled(COUNT);
+        let mut found_count = [0, 0];
+        for slot in 1..=COUNT {
+            for (found, link) in found_count.iter_mut().zip([Link::First, Link::Second]) {
+                let candidates: Vec<u64> = table.candidates(hash_of(slot), link).collect();
+                assert!(candidates.iter().all(|other| (1..=COUNT).contains(other)), "{candidates:?}");
+                *found += u64::from(candidates.contains(&slot));
+            }
+        }
+        let [first, second] = found_count;
+        assert!(COUNT / 2 < first && COUNT / 10 < second && COUNT * 95 / 100 < first + second, "{first} {second}");
+        assert!(Table::new().candidates(hash_of(1), Link::First).next().is_none());
+    }
+
+    #[test]
     fn what_is_inserted_is_found_until_removed() {
         let mut table = filled(20_000);
         for slot in 1..=20_000 {

@@ -295,6 +295,9 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
 
     /// Has the processor fetch what the received commands will touch, all at once.
     fn look_ahead(&self, input: &[u8], received: &mut Received) {
+        if !self.session.is_authenticated {
+            return;
+        }
         let keyspace = &self.server.node.keyspace;
         received.ahead.clear();
         for command in &received.commands[..received.count] {
@@ -303,6 +306,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             {
                 let args = command.ranges.args(&input[command.start..command.start + command.bytes]);
                 let element = match resolved.spec.group {
+                    _ if received.count < 2 => None,
                     Group::Hash | Group::Set => args.nth(2),
                     // Behind its score, where it has one.
                     Group::SortedSet if 2 < args.count() => args.nth(args.count() - 1),

@@ -419,13 +419,9 @@ impl Statistics {
         if is_from(self.settings.slowlog_from_us(), duration_us) {
             self.note(LogKind::Slow, duration_us, finished);
         }
-        let large_from_bytes = self.settings.large_request_from_bytes();
-        // What the arguments lie in is known without adding them up.
-        if is_from(large_from_bytes, finished.args.source_bytes() as u64) {
-            let request_bytes = finished.args.iter().map(<[u8]>::len).sum::<usize>() as u64;
-            if is_from(large_from_bytes, request_bytes) {
-                self.note(LogKind::LargeRequest, request_bytes, finished);
-            }
+        let request_bytes = finished.args.iter().map(<[u8]>::len).sum::<usize>() as u64;
+        if is_from(self.settings.large_request_from_bytes(), request_bytes) {
+            self.note(LogKind::LargeRequest, request_bytes, finished);
         }
         let reply_bytes = (finished.reply.len() + finished.apart_bytes) as u64;
         if is_from(self.settings.large_reply_from_bytes(), reply_bytes) {

@@ -44,11 +44,21 @@ impl Tx<'_> {
     /// Removes so many elements at the front and at the back of the list at `key`, which has `count` of them as
     /// [`Tx::list`] has said, and the key with the last one.
     pub fn list_trim(&mut self, key: &[u8], count: usize, front: usize, back: usize) {
-        debug_assert_eq!(self.list(key).map(|list| list.map_or(0, List::len)), Ok(count), "it was looked at before");
+        debug_assert_eq!(self.list_len(key), count, "who trims a list has looked at it");
         if count <= front.saturating_add(back) {
             self.delete(key);
         } else if 0 < front + back {
-            self.change(key, |out, db| effect::put_list_trim(out, db, key, front, back));
+            let applied = self.change(key, |out, db| effect::put_list_trim(out, db, key, front, back));
+            assert_eq!(applied.removed, (front + back) as u64, "who trims a list has looked at it");
+        }
+    }
+
+    /// Number of elements of the list at `key`, which is in memory if there is one. Notes no use.
+    fn list_len(&self, key: &[u8]) -> usize {
+        match self.peek(key).map(|found| self.entry(found).stored()) {
+            None => 0,
+            Some(Stored::Boxed(Value::List(list))) => list.len(),
+            Some(_) => unreachable!("who asks has looked at it as a list"),
         }
     }
 
