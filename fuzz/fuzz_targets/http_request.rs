@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use wire::http::{
-    BodyLength, Chunks, HEAD_BYTES_MAX, HeadError, HeaderSpace, fit_path, parse_head, percent_decode, query_decode,
+    BodyLength, Chunks, HEAD_BYTES_MAX, HeadError, HeaderSpace, PathPattern, parse_head, percent_decode, query_decode,
     query_pairs, split_target,
 };
 
@@ -70,7 +70,7 @@ fn body(length: BodyLength, bytes: &[u8], start: &mut usize, shown: &mut usize, 
 fn route(path: &str, query: &str) {
     let mut decoded = Vec::new();
     for (pattern, count) in [("/v1/{a}", 1), ("/v1/{a}/{b}", 2), ("/{a}/x/{b}/{c}", 3)] {
-        if let Some(captures) = fit_path(pattern, path) {
+        if let Some(captures) = PathPattern::of(pattern).fit(path) {
             for index in 0..count {
                 let part = captures.of(path, index);
                 assert!(!part.is_empty() && !part.contains(&b'/'));

@@ -138,6 +138,7 @@ impl<'h, 'b> Headers<'h, 'b> {
 ///
 /// # Cost
 /// One pass over the head; nothing is copied or allocated.
+#[inline]
 pub fn parse_head<'h, 'b>(
     buffer: &'b [u8],
     space: &'h mut HeaderSpace<'b>,
@@ -170,11 +171,8 @@ pub fn parse_head<'h, 'b>(
 
 /// Every line feed must follow a carriage return; the parser of tokens is more lenient.
 fn ensure_line_ends(head: &[u8]) -> Result<(), HeadError> {
-    // Without a way out before the end, so that many bytes are compared at once: heads are short.
-    let is_bare = |(byte, before): (&u8, &u8)| *byte == b'\n' && *before != b'\r';
-    let behind = head.get(1..).unwrap_or_default();
-    let any_bare = behind.iter().zip(head).fold(head.first() == Some(&b'\n'), |any, pair| any | is_bare(pair));
-    if any_bare { Err(HeadError::BareLineFeed) } else { Ok(()) }
+    let is_bare = |at: usize| at == 0 || head[at - 1] != b'\r';
+    if memchr::memchr_iter(b'\n', head).any(is_bare) { Err(HeadError::BareLineFeed) } else { Ok(()) }
 }
 
 /// What the headers say of the message itself.
@@ -369,13 +367,6 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |size, digit| Some(size << 4 | u64::from((*digit as char).to_digit(16)?)))
 }
 
-/// Whether any byte is such a one. Without a way out before the end, so that many bytes are compared at once: for texts of
-/// a few dozen bytes in which there mostly is none.
-#[inline(always)]
-fn has_any(text: &[u8], is_one: impl Fn(u8) -> bool) -> bool {
-    text.iter().fold(false, |any, byte| any | is_one(*byte))
-}
-
 /// Decodes `%XX` of a path's segment; `+` stands for itself there. `None` when two hexadecimal digits do not follow a `%`.
 ///
 /// # Cost
@@ -390,7 +381,7 @@ pub fn query_decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 fn decode(text: &[u8], out: &mut Vec<u8>, plus_is_space: bool) -> Option<()> {
-    if !has_any(text, |byte| byte == b'%' || (plus_is_space && byte == b'+')) {
+    if memchr::memchr2(b'%', if plus_is_space { b'+' } else { b'%' }, text).is_none() {
         out.extend_from_slice(text);
         return Some(());
     }
@@ -422,7 +413,7 @@ pub fn query_pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Path and query of a target, which may name the host as well (RFC 9112 §3.2.2) and say a fragment that it should not.
 pub fn split_target(target: &str) -> (&str, &str) {
-    if target.starts_with('/') && !has_any(target.as_bytes(), |byte| byte == b'?' || byte == b'#') {
+    if target.starts_with('/') && memchr::memchr2(b'?', b'#', target.as_bytes()).is_none() {
         return (target, "");
     }
     let behind = |scheme: &str| {
@@ -452,33 +443,52 @@ impl Captures {
     }
 }
 
-/// Fits a path to a pattern such as `/v1/kv/{key}`, in which `{name}` stands for a segment that is not empty.
-///
-/// # Panics
-/// When the pattern has more than [`CAPTURES_MAX`] of them.
-pub fn fit_path(pattern: &str, path: &str) -> Option<Captures> {
-    let (mut captures, mut count, mut at) = ([(0, 0); CAPTURES_MAX], 0, 0);
-    let (mut pattern, path) = (pattern.as_bytes(), path.as_bytes());
-    loop {
-        // Paths and patterns are too short for a search that first makes up its mind how to search.
-        let Some(open) = pattern.iter().position(|byte| *byte == b'{') else {
-            return (path[at..] == *pattern).then_some(Captures(captures));
-        };
-        if !path[at..].starts_with(&pattern[..open]) {
-            return None;
+/// A pattern of paths such as `/v1/kv/{key}`, in which `{name}` stands for a segment that is not empty.
+#[derive(Clone, Copy, Debug)]
+pub struct PathPattern {
+    /// What stands before, between and behind the `{name}`.
+    literals: [&'static str; CAPTURES_MAX + 1],
+    captures_count: usize,
+}
+
+impl PathPattern {
+    /// Takes a pattern apart.
+    ///
+    /// # Panics
+    /// When it has more than [`CAPTURES_MAX`] `{name}`, or one that is not closed: in a constant, when it is compiled.
+    pub const fn of(pattern: &'static str) -> Self {
+        let (mut literals, mut count, mut rest, mut at) = ([""; CAPTURES_MAX + 1], 0, pattern, 0);
+        while at < rest.len() {
+            if rest.as_bytes()[at] != b'{' {
+                at += 1;
+                continue;
+            }
+            let mut close = at;
+            while rest.as_bytes()[close] != b'}' {
+                close += 1;
+            }
+            literals[count] = rest.split_at(at).0;
+            (count, rest, at) = (count + 1, rest.split_at(close + 1).1, 0);
         }
-        at += open;
-        let end = match &path[at..] {
-            last if !has_any(last, |byte| byte == b'/') => path.len(),
-            rest => at + rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len()),
-        };
-        if end == at {
-            return None;
+        literals[count] = rest;
+        PathPattern { literals, captures_count: count }
+    }
+
+    /// Fits a path to the pattern. `None` when it does not fit.
+    pub fn fit(&self, path: &str) -> Option<Captures> {
+        let (mut captures, mut at, path) = ([(0, 0); CAPTURES_MAX], 0, path.as_bytes());
+        let (last, before) = self.literals[..=self.captures_count].split_last()?;
+        for (literal, capture) in before.iter().zip(&mut captures) {
+            let rest = path[at..].strip_prefix(literal.as_bytes())?;
+            at += literal.len();
+            let bytes = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+            if bytes == 0 {
+                return None;
+            }
+            *capture = (u16::try_from(at).ok()?, u16::try_from(at + bytes).ok()?);
+            at += bytes;
         }
-        captures[count] = (u16::try_from(at).ok()?, u16::try_from(end).ok()?);
-        (count, at) = (count + 1, end);
-        let close = pattern.iter().position(|byte| *byte == b'}')?;
-        pattern = &pattern[close + 1..];
+        (path[at..] == *last.as_bytes()).then_some(Captures(captures))
     }
 }
 
@@ -554,6 +564,24 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_line_feed_is_found_wherever_it_is() {
+        for length in 0..70 {
+            let mut text = vec![b'a'; length];
+            assert!(ensure_line_ends(&text).is_ok());
+            for at in 0..length {
+                text[at] = b'\n';
+                assert!(ensure_line_ends(&text).is_err(), "{at} of {length}");
+                if 0 < at {
+                    text[at - 1] = b'\r';
+                    assert!(ensure_line_ends(&text).is_ok(), "{at} of {length}");
+                    text[at - 1] = b'a';
+                }
+                text[at] = b'a';
+            }
+        }
+    }
+
+    #[test]
     fn heads_have_limits() {
         let long = "x".repeat(HEAD_BYTES_MAX);
         assert_eq!(get(&format!("X: {long}\r\n")), Err(HeadError::TooLarge));
@@ -607,9 +635,9 @@ mod tests {
 
     #[test]
     fn paths_fit_patterns_segment_by_segment() {
-        let fit = |pattern: &str, path: &str| {
+        let fit = |pattern: &'static str, path: &str| {
             let count = pattern.matches('{').count();
-            fit_path(pattern, path).map(|captures| {
+            PathPattern::of(pattern).fit(path).map(|captures| {
                 (0..count)
                     .map(|index| String::from_utf8_lossy(captures.of(path, index)).into_owned())
                     .collect::<Vec<_>>()
@@ -632,7 +660,7 @@ mod tests {
         ] {
             assert_eq!(fit(pattern, path), None, "{pattern} {path}");
         }
-        assert_eq!(fit_path("/{a}", &format!("/{}", "x".repeat(1 << 16))), None);
+        assert_eq!(PathPattern::of("/{a}").fit(&format!("/{}", "x".repeat(1 << 16))), None);
     }
 
     #[test]

@@ -82,6 +82,7 @@ pub enum Shown<'a> {
     Shared(&'a SharedBytes),
 }
 
+#[inline]
 fn str_of(stored: Stored<'_>) -> Str<'_> {
     match stored {
         Stored::Inline(bytes) => Str::Bytes(bytes),
@@ -91,6 +92,7 @@ fn str_of(stored: Stored<'_>) -> Str<'_> {
     }
 }
 
+#[inline]
 fn shown_of(entry: EntryRef<'_>) -> Shown<'_> {
     match entry.stored() {
         Stored::Boxed(Value::Bytes(bytes)) if SHARED_BYTES_MIN <= bytes.len() => Shown::Shared(bytes),

@@ -23,10 +23,11 @@ use base::SharedBytes;
 use commands::run::{self, Resolved};
 use commands::{Session, table};
 use std::future::poll_fn;
+use std::io;
 use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use tokio::time::Instant;
 use wire::args::{Args, ArgsQueue, Ranges};
 use wire::reply::{Protocol, Reply};
@@ -300,10 +301,14 @@ impl<S: Stream> Connection<S, true> {
         input.reserve(bytes_wanted);
         let (client, stream) = (&self.client, &mut self.stream);
         let reading = poll_fn(|ctx| {
-            if client.is_killed(ctx) {
+            if client.was_killed() {
                 return Poll::Ready(Err(End::Killed));
             }
-            poll_read_into(Pin::new(&mut *stream), ctx, input).map_err(End::from)
+            match poll_read_into(Pin::new(&mut *stream), ctx, input) {
+                // Who kills it from here on wakes this task.
+                Poll::Pending if client.is_killed(ctx) => Poll::Ready(Err(End::Killed)),
+                read => read.map_err(End::from),
+            }
         });
         let count = match deadline {
             None => reading.await?,
@@ -393,24 +398,24 @@ async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pa
     let mut turn_end = TURN_BYTES_MAX;
     let mut begun = None;
     while sent < bytes.len() || !is_flushed {
+        let turn = &bytes[sent..bytes.len().min(turn_end)];
         let writing = poll_fn(|ctx| {
-            if client.is_killed(ctx) {
+            if client.was_killed() {
                 return Poll::Ready(Err(End::Killed));
             }
-            if sent == bytes.len() {
-                // TLS may hold back what it took; a socket does not.
-                return Pin::new(&mut *stream).poll_flush(ctx).map_ok(|()| 0).map_err(End::from);
+            match poll_send(Pin::new(&mut *stream), ctx, turn) {
+                // Who kills it from here on wakes this task.
+                Poll::Pending if client.is_killed(ctx) => Poll::Ready(Err(End::Killed)),
+                written => written.map_err(End::from),
             }
-            let turn = &bytes[sent..bytes.len().min(turn_end)];
-            Pin::new(&mut *stream).poll_write(ctx, turn).map_err(End::from)
         });
-        let count = match begun {
+        let written = match begun {
             // Nearly always the socket takes all there is: only then no clock is read.
             None => {
                 let mut writing = std::pin::pin!(writing);
                 let first = poll_fn(|ctx| Poll::Ready(writing.as_mut().poll(ctx))).await;
                 match first {
-                    Poll::Ready(count) => count?,
+                    Poll::Ready(written) => written,
                     Poll::Pending => {
                         begun = Some(Instant::now());
                         continue;
@@ -418,16 +423,12 @@ async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pa
                 }
             }
             Some(begun) => match tokio::time::timeout_at(pace.deadline(begun, sent), writing).await {
-                Ok(count) => count?,
+                Ok(written) => written,
                 Err(_) => return Err(End::TooSlow),
             },
         };
-        if sent == bytes.len() {
-            is_flushed = true;
-        } else if count == 0 {
-            return Err(End::Closed);
-        }
-        sent += count;
+        let (count, is_through) = written?;
+        (sent, is_flushed) = (sent + count, is_through);
         client.count_out(count);
         if turn_end <= sent {
             turn_end = sent + TURN_BYTES_MAX;
@@ -435,6 +436,26 @@ async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pa
         }
     }
     Ok(())
+}
+
+/// Writes what the stream takes of `turn`. Returns how many bytes that was, and whether the stream, which took all of them,
+/// holds none of them back, as TLS may.
+fn poll_send(mut stream: Pin<&mut impl Stream>, ctx: &mut Context<'_>, turn: &[u8]) -> Poll<io::Result<(usize, bool)>> {
+    let mut count = 0;
+    if !turn.is_empty() {
+        count = ready!(stream.as_mut().poll_write(ctx, turn))?;
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+    }
+    if count < turn.len() {
+        return Poll::Ready(Ok((count, false)));
+    }
+    match stream.poll_flush(ctx) {
+        // What was taken is counted before anybody waits.
+        Poll::Pending if count != 0 => Poll::Ready(Ok((count, false))),
+        flushed => flushed.map_ok(|()| (count, true)),
+    }
 }
 
 #[cfg(test)]

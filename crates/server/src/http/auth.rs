@@ -34,20 +34,28 @@ pub enum LoggedIn {
 }
 
 impl Login {
+    /// Whether the user of a request is the session's already: the header is that of the request before.
+    ///
+    /// # Cost
+    /// A comparison.
+    #[inline]
+    pub fn is_known<S: Stream>(&self, caller: &mut Caller<S>, authorization: Option<&[u8]>) -> bool {
+        self.checked.as_deref() == authorization && caller.session().is_authenticated
+    }
+
     /// Makes the user of a request that of the session.
     ///
     /// # Errors
     /// The connection is to end.
     ///
     /// # Cost
-    /// A comparison when the header is that of the request before; else AUTH.
-    #[inline]
+    /// A comparison when the user [is known](Login::is_known); else AUTH.
     pub async fn check<S: Stream>(
         &mut self,
         caller: &mut Caller<S>,
         authorization: Option<&[u8]>,
     ) -> Result<LoggedIn, End> {
-        if self.checked.as_deref() == authorization && caller.session().is_authenticated {
+        if self.is_known(caller, authorization) {
             return Ok(LoggedIn::Yes);
         }
         Box::pin(self.check_anew(caller, authorization)).await

@@ -43,14 +43,18 @@ use wire::reply::Protocol;
 /// The connection is to end.
 #[inline]
 pub async fn admit<S: Stream>(visit: &mut Visit<'_, S>) -> Result<Admitted, End> {
-    let admitted = match find(visit) {
-        Some(found) => admit_found(found, visit).await?,
-        None => Admitted::No,
-    };
-    if matches!(admitted, Admitted::No) {
+    let Some(found) = find(visit) else {
         cors::allow(visit);
+        return Ok(Admitted::No);
+    };
+    let is_let_in =
+        visit.login.is_known(visit.caller, visit.request.header("authorization")) || Box::pin(log_in(visit)).await?;
+    if is_let_in && knows_parameters(found, visit) && select(visit) && understands_sync(visit) {
+        let body_bytes_max = visit.caller.server().settings.bulk_bytes_max();
+        return Ok(Admitted::Yes { door: Door::V1(found), body_bytes_max, may_wait: found.route().may_wait });
     }
-    Ok(admitted)
+    cors::allow(visit);
+    Ok(Admitted::No)
 }
 
 /// The route of a request; the answer says why there is none.
@@ -77,23 +81,15 @@ fn find<S: Stream>(visit: &mut Visit<'_, S>) -> Option<Found> {
     }
 }
 
-async fn admit_found<S: Stream>(found: Found, visit: &mut Visit<'_, S>) -> Result<Admitted, End> {
-    match visit.login.check(visit.caller, visit.request.header("authorization")).await? {
-        LoggedIn::Yes => {}
-        refused => {
-            let detail = match refused {
-                LoggedIn::Missing => "this server asks for a user and a password",
-                _ => "the Authorization header is not a user's of this server: Basic, or Bearer user:password",
-            };
-            refuse(visit.answer, 401, detail).header("www-authenticate", "Basic realm=\"larder\", charset=\"UTF-8\"");
-            return Ok(Admitted::No);
-        }
-    }
-    if !knows_parameters(found, visit) || !select(visit) || !understands_sync(visit) {
-        return Ok(Admitted::No);
-    }
-    let body_bytes_max = visit.caller.server().settings.bulk_bytes_max();
-    Ok(Admitted::Yes { door: Door::V1(found), body_bytes_max, may_wait: found.route().may_wait })
+/// Makes the user of the request the session's. Returns false when there is none such; the answer says why.
+async fn log_in<S: Stream>(visit: &mut Visit<'_, S>) -> Result<bool, End> {
+    let detail = match visit.login.check(visit.caller, visit.request.header("authorization")).await? {
+        LoggedIn::Yes => return Ok(true),
+        LoggedIn::Missing => "this server asks for a user and a password",
+        LoggedIn::Wrong => "the Authorization header is not a user's of this server: Basic, or Bearer user:password",
+    };
+    refuse(visit.answer, 401, detail).header("www-authenticate", "Basic realm=\"larder\", charset=\"UTF-8\"");
+    Ok(false)
 }
 
 /// Whether every parameter is one of the route's: one that is spelled wrong would be left undone without a word.
