@@ -155,11 +155,13 @@ pub fn parse_head<'h, 'b>(
     if HEAD_BYTES_MAX < bytes {
         return Err(HeadError::TooLarge);
     }
-    ensure_line_ends(&buffer[..bytes])?;
     let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
         return Err(HeadError::Syntax);
     };
     let headers = Headers(request.headers);
+    if !ends_lines(&buffer[..bytes], method, headers) {
+        return Err(HeadError::BareLineFeed);
+    }
     let is_http11 = version == 1;
     let seen = Seen::of(headers, is_http11)?;
     let body = seen.body(is_http11)?;
@@ -169,7 +171,16 @@ pub fn parse_head<'h, 'b>(
     Ok(Some((head, headers)))
 }
 
-/// Every line feed must follow a carriage return; the parser of tokens is more lenient.
+/// Whether every line of a head that was parsed ends in CR LF: lines begin where a method or a name does, and the last two
+/// are at the end. The parser of tokens is more lenient.
+fn ends_lines(head: &[u8], method: &str, headers: Headers<'_, '_>) -> bool {
+    let before = |part: &str| &head[..part.as_ptr() as usize - head.as_ptr() as usize];
+    head.ends_with(b"\r\n\r\n")
+        && before(method).chunks(2).all(|line| line == b"\r\n")
+        && headers.0.iter().all(|header| before(header.name).ends_with(b"\r\n"))
+}
+
+/// The same of a head that has not come whole.
 fn ensure_line_ends(head: &[u8]) -> Result<(), HeadError> {
     let is_bare = |at: usize| at == 0 || head[at - 1] != b'\r';
     if memchr::memchr_iter(b'\n', head).any(is_bare) { Err(HeadError::BareLineFeed) } else { Ok(()) }
@@ -567,7 +578,7 @@ mod tests {
     fn a_bare_line_feed_is_found_wherever_it_is() {
         for length in 0..70 {
             let mut text = vec![b'a'; length];
-            assert!(ensure_line_ends(&text).is_ok());
+            assert!(ensure_line_ends(&text).is_ok(), "{length}");
             for at in 0..length {
                 text[at] = b'\n';
                 assert!(ensure_line_ends(&text).is_err(), "{at} of {length}");
@@ -577,6 +588,21 @@ mod tests {
                     text[at - 1] = b'a';
                 }
                 text[at] = b'a';
+            }
+        }
+    }
+
+    #[test]
+    fn each_line_feed_of_a_head_wants_its_carriage_return() {
+        for text in [
+            "GET /a HTTP/1.1\r\nHost: x\r\n\r\n",
+            "\r\n\r\nGET /a HTTP/1.0\r\n\r\n",
+            "\r\nGET /a HTTP/1.1\r\nA:\r\nHost: x \t\r\nB: \t c \r\n\r\n",
+        ] {
+            assert!(matches!(parse(text), Ok(Some(_))), "{text:?}");
+            for (at, _) in text.match_indices("\r\n") {
+                let bare = format!("{}{}", &text[..at], &text[at + 1..]);
+                assert_eq!(parse(&bare), Err(HeadError::BareLineFeed), "{bare:?}");
             }
         }
     }

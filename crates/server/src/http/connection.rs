@@ -22,6 +22,7 @@ use super::doors::{self, Admitted, Visit};
 use super::events;
 use super::problem::refuse;
 use super::request::{Method, Request};
+use super::strangers::KnownHost;
 use crate::clients::Client;
 use crate::connection::caller::{Pace, Received};
 use crate::connection::{Caller, Connection, End, Stream};
@@ -62,6 +63,7 @@ pub struct HttpConnection<S> {
     arguments: Arguments,
     answer: Answer,
     login: Login,
+    known_host: KnownHost,
     date: Date,
     input: Vec<u8>,
     out: Vec<u8>,
@@ -86,6 +88,7 @@ impl<S: Stream> HttpConnection<S> {
             arguments: Arguments::default(),
             answer: Answer::new(),
             login: Login::default(),
+            known_host: KnownHost::default(),
             date: Date::default(),
             input: Vec::new(),
             out: Vec::new(),
@@ -186,6 +189,7 @@ impl<S: Stream> HttpConnection<S> {
             answer: &mut self.answer,
             port: self.port,
             login: &mut self.login,
+            known_host: &mut self.known_host,
         }
     }
 

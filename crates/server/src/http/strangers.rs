@@ -22,6 +22,27 @@ use std::net::Ipv6Addr;
 
 const DESCRIPTIONS: [&str; 2] = ["/v1/docs", "/v1/openapi.json"];
 
+/// The last `Host` that was nobody else's: a connection mostly says the same again.
+#[derive(Default)]
+pub struct KnownHost(Vec<u8>);
+
+impl KnownHost {
+    /// Longest that is kept.
+    const BYTES_MAX: usize = 256;
+
+    fn is_mine(&mut self, host: &[u8]) -> bool {
+        if *self.0 == *host {
+            return true;
+        }
+        let is_mine = !is_public(std::str::from_utf8(host).unwrap_or_default());
+        if is_mine && host.len() <= Self::BYTES_MAX {
+            self.0.clear();
+            self.0.extend_from_slice(host);
+        }
+        is_mine
+    }
+}
+
 /// Whether a request comes from a page that may not ask; the answer says so then.
 ///
 /// # Cost
@@ -31,8 +52,7 @@ pub fn refuses<S: Stream>(visit: &mut Visit<'_, S>) -> bool {
     let host = visit.request.header("host").unwrap_or_default();
     let origin = visit.request.header_text("origin");
     let site = visit.request.header("sec-fetch-site");
-    let is_mine = || is_ipv4(host) || !is_public(std::str::from_utf8(host).unwrap_or_default());
-    if origin.is_none() && site.is_none() && is_mine() && !may_be_an_image(visit) {
+    if origin.is_none() && site.is_none() && visit.known_host.is_mine(host) && !may_be_an_image(visit) {
         return false;
     }
     refuses_page(visit, std::str::from_utf8(host).unwrap_or_default(), origin, site)
@@ -84,12 +104,6 @@ fn host_of(origin: &str) -> &str {
     origin.split_once("://").map_or(origin, |(_, host)| host)
 }
 
-/// Whether a host is digits and dots and a port, as programs mostly write it: no name, in one look.
-#[inline]
-fn is_ipv4(host: &[u8]) -> bool {
-    host.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b':'))
-}
-
 /// Whether a host may be anybody's name: one with a dot that is no address and not `localhost`'s.
 #[inline]
 fn is_public(host: &str) -> bool {
@@ -111,12 +125,15 @@ mod tests {
         for host in
             ["127.0.0.1:8080", "10.1.2.3", "[::1]:8080", "localhost", "localhost:1", "larder:8080", "a.localhost", ""]
         {
-            assert!(!is_public(host), "{host}");
+            assert!(!is_public(host) && KnownHost::default().is_mine(host.as_bytes()), "{host}");
         }
         for host in
             ["a.example", "a.example:8080", "127.0.0.1.a.example", "[a.example]", "localhost.example.", "LOCALHOST.a"]
         {
-            assert!(is_public(host) && !is_ipv4(host.as_bytes()), "{host}");
+            assert!(is_public(host), "{host}");
+            let mut known = KnownHost::default();
+            let told = ["localhost", host, "localhost", host].map(|host| known.is_mine(host.as_bytes()));
+            assert_eq!(told, [true, false, true, false], "{host}");
         }
     }
 }
