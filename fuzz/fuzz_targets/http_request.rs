@@ -26,6 +26,8 @@ fn look(bytes: &[u8], piece_bytes: usize) -> Seen {
             Ok(Some((head, headers))) => {
                 assert!(0 < head.bytes && head.bytes <= HEAD_BYTES_MAX);
                 assert_eq!(headers.find("no such header"), None);
+                let text = &bytes[start..start + head.bytes];
+                assert!((0..text.len()).all(|at| text[at] != b'\n' || (0 < at && text[at - 1] == b'\r')));
                 let (path, query) = split_target(head.target);
                 let said = format!("{} {path} {query}", head.method);
                 route(path, query);

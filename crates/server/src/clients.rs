@@ -104,8 +104,8 @@ impl Modes {
     }
 }
 
-/// One connection as the others see it. What every command touches comes first, in one cache line: with many connections
-/// each line is one that has to be fetched.
+/// One connection as the others see it. What every command writes comes first, in one cache line, and then what each wait
+/// looks at: with many connections each line is one that has to be fetched.
 #[repr(C, align(64))]
 pub struct Client {
     last_ns: AtomicU64,
@@ -119,6 +119,9 @@ pub struct Client {
     killed: AtomicBool,
     /// Something is queued or watched.
     has_transaction: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    /// What it is sent without asking.
+    pub feed: Feed,
     id: u64,
     address: String,
     local_address: String,
@@ -130,17 +133,16 @@ pub struct Client {
     watched_count: AtomicUsize,
     waiting: AtomicU8,
     unblocked: Mutex<Option<Unblock>>,
-    waker: Mutex<Option<Waker>>,
     modes: Mutex<Modes>,
     is_resp3: AtomicBool,
     is_subscriber: AtomicBool,
     /// It is the server itself.
     is_own: AtomicBool,
     is_closing: AtomicBool,
-    /// What it is sent without asking.
-    pub feed: Feed,
     limits: Arc<FeedLimits>,
 }
+
+const _: () = assert!(std::mem::offset_of!(Client, waker) == 64, "what every command writes is one cache line");
 
 /// How much may wait for connections that are sent something without asking, by class.
 pub struct FeedLimits {
@@ -755,11 +757,11 @@ impl host::Clients for ClientRegistry {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use commands::host::Clients;
 
-    fn connect(registry: &ClientRegistry, port: u16) -> Arc<Client> {
+    pub(crate) fn connect(registry: &ClientRegistry, port: u16) -> Arc<Client> {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         registry.register(address(port), address(6379), &std::io::stdin(), 3).expect("there is room")
     }

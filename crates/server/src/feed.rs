@@ -130,7 +130,9 @@ impl State {
 
 /// See the module's text.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Feed {
+    /// First, and so beside what a client's task looks at anyway.
     is_waiting: AtomicBool,
     state: Mutex<State>,
 }

@@ -23,7 +23,6 @@ use base::SharedBytes;
 use commands::run::{self, Resolved};
 use commands::{Session, table};
 use std::future::poll_fn;
-use std::io;
 use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
@@ -403,10 +402,10 @@ async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pa
             if client.was_killed() {
                 return Poll::Ready(Err(End::Killed));
             }
-            match poll_send(Pin::new(&mut *stream), ctx, turn) {
+            match poll_send(stream, ctx, turn) {
                 // Who kills it from here on wakes this task.
                 Poll::Pending if client.is_killed(ctx) => Poll::Ready(Err(End::Killed)),
-                written => written.map_err(End::from),
+                written => written,
             }
         });
         let written = match begun {
@@ -440,27 +439,85 @@ async fn send_bytes<S: Stream>(client: &Client, stream: &mut S, bytes: &[u8], pa
 
 /// Writes what the stream takes of `turn`. Returns how many bytes that was, and whether the stream, which took all of them,
 /// holds none of them back, as TLS may.
-fn poll_send(mut stream: Pin<&mut impl Stream>, ctx: &mut Context<'_>, turn: &[u8]) -> Poll<io::Result<(usize, bool)>> {
+fn poll_send(stream: &mut impl Stream, ctx: &mut Context<'_>, turn: &[u8]) -> Poll<Result<(usize, bool), End>> {
     let mut count = 0;
     if !turn.is_empty() {
-        count = ready!(stream.as_mut().poll_write(ctx, turn))?;
+        count = ready!(Pin::new(&mut *stream).poll_write(ctx, turn))?;
         if count == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            return Poll::Ready(Err(End::Closed));
         }
     }
     if count < turn.len() {
         return Poll::Ready(Ok((count, false)));
     }
-    match stream.poll_flush(ctx) {
-        // What was taken is counted before anybody waits.
-        Poll::Pending if count != 0 => Poll::Ready(Ok((count, false))),
-        flushed => flushed.map_ok(|()| (count, true)),
+    match Pin::new(stream).poll_flush(ctx) {
+        Poll::Ready(Ok(())) => Poll::Ready(Ok((count, true))),
+        // What was taken is counted first.
+        _ if count != 0 => Poll::Ready(Ok((count, false))),
+        flushed => flushed.map_ok(|()| (0, true)).map_err(End::from),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::{self, ClientRegistry};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    /// Takes so many bytes, and holds all of them back.
+    struct HoldsBack(usize);
+
+    impl AsyncWrite for HoldsBack {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+            let count = self.0.min(bytes.len());
+            self.get_mut().0 -= count;
+            if count == 0 { Poll::Pending } else { Poll::Ready(Ok(count)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncRead for HoldsBack {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_killed_while_nothing_more_goes_out_ends_at_once() {
+        let pace = Pace { grace: std::time::Duration::from_hours(1), bytes_per_second_min: 1 };
+        // All was taken and is held back; or a part was taken.
+        for room in [3, 2] {
+            let registry = ClientRegistry::new();
+            let client = clients::tests::connect(&registry, 1);
+            let (mut stream, woken) = (HoldsBack(room), Arc::new(Woken::default()));
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut ctx = Context::from_waker(&waker);
+            let mut sending = pin!(send_bytes(&client, &mut stream, b"abc", pace));
+            assert!(sending.as_mut().poll(&mut ctx).is_pending());
+            assert!(!woken.0.load(Ordering::SeqCst) && client.kill() && woken.0.load(Ordering::SeqCst), "{room}");
+            assert!(matches!(sending.as_mut().poll(&mut ctx), Poll::Ready(Err(End::Killed))), "{room}");
+            registry.unregister(client.id());
+            assert_eq!(registry.totals().sent_bytes, room as u64);
+        }
+    }
 
     #[test]
     fn what_came_at_once_buys_no_time_to_stand_still_in() {

@@ -26,7 +26,7 @@ pub struct Visit<'v, S> {
     pub port: listener::Door,
     /// Who it is from.
     pub login: &'v mut Login,
-    /// What this connection calls the server.
+    /// What this connection calls the server, if that is nobody else's name.
     pub known_host: &'v mut KnownHost,
 }
 
