@@ -137,8 +137,9 @@ impl<'h, 'b> Headers<'h, 'b> {
 /// See [`HeadError`].
 ///
 /// # Cost
-/// One pass over the head; nothing is copied or allocated.
-#[inline]
+/// One pass over the head; nothing is copied or allocated. Part of its caller, so that what it returns is not handed over
+/// in memory.
+#[inline(always)]
 pub fn parse_head<'h, 'b>(
     buffer: &'b [u8],
     space: &'h mut HeaderSpace<'b>,
