@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::script_debug::Debugging;
 use crate::session::Session;
 use crate::slices::Begun;
 use crate::waiting::Waiter;
@@ -63,6 +64,8 @@ pub enum Await {
         /// Milliseconds.
         duration_ms: u64,
     },
+    /// A script is stepped through by the client, whom nothing else is sent until its reply and the connection's end.
+    Debug(Box<Debugging>),
     /// The server stops (SHUTDOWN).
     Shutdown {
         /// Write a checkpoint first.

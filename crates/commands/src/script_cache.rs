@@ -15,6 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 /// Scripts that came by EVAL and are kept; past it the least recently used goes. Those of SCRIPT LOAD stay.
 pub const EVAL_SCRIPTS_COUNT_MAX: usize = 500;
 
+/// Debugging sessions at a time, each of which has a thread.
+pub const DEBUGGED_COUNT_MAX: usize = 32;
+
 /// Milliseconds after which the thread of a slow script steps aside once more, since nobody may have been there to take
 /// over.
 const ASIDE_EVERY_MS: u64 = 100;
@@ -104,6 +107,16 @@ pub struct Scripts {
     surroundings: OnceLock<Box<dyn Surroundings>>,
     /// See [`Scripts::stop`].
     stopping: AtomicBool,
+    debugged_count: AtomicUsize,
+}
+
+/// A debugging session, as long as it is there.
+pub struct UnderDebugger(Arc<Scripts>);
+
+impl Drop for UnderDebugger {
+    fn drop(&mut self) {
+        self.0.debugged_count.fetch_sub(1, Ordering::Release);
+    }
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -130,6 +143,7 @@ impl Default for Scripts {
             states: Mutex::default(),
             surroundings: OnceLock::new(),
             stopping: AtomicBool::new(false),
+            debugged_count: AtomicUsize::new(0),
         }
     }
 }
@@ -310,6 +324,28 @@ impl Scripts {
     /// The process is about to end: stops every script and function that has not written, now and from here on.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process is about to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Counts a debugging session; `None` when there are too many.
+    pub fn begin_debugging(self: &Arc<Self>) -> Option<UnderDebugger> {
+        let session = UnderDebugger(Arc::clone(self));
+        // Whoever finds too many takes itself out again.
+        (self.debugged_count.fetch_add(1, Ordering::Acquire) < DEBUGGED_COUNT_MAX).then_some(session)
+    }
+
+    /// Scripts that are debugged now.
+    pub fn debugged_count(&self) -> usize {
+        self.debugged_count.load(Ordering::Acquire)
+    }
+
+    /// Milliseconds after which a script is slow; 0 is never.
+    pub(crate) fn slow_after_ms(&self) -> u64 {
+        self.surroundings.get().map_or(0, |surroundings| surroundings.slow_after_ms())
     }
 
     /// Milliseconds of a clock that never goes back.

@@ -18,15 +18,18 @@ use crate::host::Host;
 use crate::libraries::Found;
 use crate::refuse;
 use crate::run::{self, Engine, Resolved};
+use crate::script_debug;
 use crate::script_cache::{About, Habit, Running, Script, Scripts};
 use crate::session::Session;
 use crate::spec::{Flags, Scope, Spec};
 use base::PartitionId;
+use base::number::parse_i64;
 use foldhash::fast::FixedState;
 use journal::Position;
 use keyspace::Keyspace;
 use script::{
-    Called, Caller, Declared, Digest, Engine as Lua, Failure, Kind, Options, Run, ScriptFlags, Stop, Target, sha1_hex,
+    Called, Caller, Declared, Digest, Engine as Lua, Failure, Header, Kind, Options, Outcome, Run, ScriptFlags, Stop,
+    Target, sha1_hex,
 };
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -48,7 +51,7 @@ const SHOWN_ARG_BYTES_MAX: usize = 128;
 /// Memory for replies that a thread keeps.
 const REPLY_KEPT_BYTES_MAX: usize = 1 << 20;
 
-const NO_SCRIPT: Error = Error::text("NOSCRIPT No matching script. Please use EVAL.");
+pub(crate) const NO_SCRIPT: Error = Error::text("NOSCRIPT No matching script. Please use EVAL.");
 
 /// What a command names, found before its locks were taken.
 #[derive(Clone, Debug)]
@@ -191,11 +194,15 @@ fn take_lua(host: &dyn Host, kind: Kind) -> OfThread {
     let generation = host.scripts().generation(kind);
     let kept = OF_THREAD.with_borrow_mut(|kept| kept[kind as usize].take());
     kept.filter(|kept| kept.generation == generation).unwrap_or_else(|| {
-        let insecure = host.setting("lua-enable-insecure-api").is_some_and(|value| value == "yes");
-        let options = Options { kind, insecure, version: VERSION, seed: host.random() };
         let lua_bytes = host.scripts().new_state(kind);
-        OfThread { generation, kind, lua: Lua::new(&options), lua_bytes, reply: Vec::new() }
+        OfThread { generation, kind, lua: Lua::new(&lua_options(host, kind)), lua_bytes, reply: Vec::new() }
     })
+}
+
+/// What a Lua state is made with.
+pub(crate) fn lua_options(host: &dyn Host, kind: Kind) -> Options {
+    let insecure = host.setting("lua-enable-insecure-api").is_some_and(|value| value == "yes");
+    Options { kind, insecure, version: VERSION, seed: host.random() }
 }
 
 fn give_back(mut of_thread: OfThread) {
@@ -207,12 +214,18 @@ fn give_back(mut of_thread: OfThread) {
     OF_THREAD.with_borrow_mut(|kept| kept[slot] = Some(of_thread));
 }
 
-/// Checks that a script compiles and adds it.
-pub(crate) fn register(host: &dyn Host, sha: &Digest, body: &[u8], is_loaded: bool) -> Result<Arc<Script>, Error> {
+/// What a script's first line declares.
+pub(crate) fn script_header(body: &[u8]) -> Result<Header, Error> {
     let header = script::script_header(body).map_err(|text| refuse!("ERR {text}"))?;
     if !header.engine.eq_ignore_ascii_case("lua") {
         return Err(refuse!("ERR Unexpected engine in script shebang: #!{}", header.engine));
     }
+    Ok(header)
+}
+
+/// Checks that a script compiles and adds it.
+pub(crate) fn register(host: &dyn Host, sha: &Digest, body: &[u8], is_loaded: bool) -> Result<Arc<Script>, Error> {
+    let header = script_header(body)?;
     let mut of_thread = take_lua(host, Kind::Script);
     let compiled = of_thread.lua.compile(sha, body);
     give_back(of_thread);
@@ -272,27 +285,32 @@ impl Caller for Loading<'_> {
     }
 }
 
-fn key_count(call: &Call<'_>, not_a_number: Error) -> Result<usize, Error> {
-    let count = call.integer(2).map_err(|_| not_a_number)?;
+/// How many keys the arguments of a command that runs a script say there are.
+pub(crate) fn key_count(args: &Args<'_>, not_a_number: Error) -> Result<usize, Error> {
+    let count = parse_i64(args.at(2)).ok_or(not_a_number)?;
     if count < 0 {
         return Err(Error::text("ERR Number of keys can't be negative"));
     }
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count > call.arg_count() - 3 {
+    if count > args.count() - 3 {
         return Err(Error::text("ERR Number of keys can't be greater than number of args"));
     }
     Ok(count)
 }
 
 /// Whether a script with these flags may begin.
-fn may_begin(call: &Call<'_>, flags: ScriptFlags, read_only: bool) -> Result<(), Error> {
+pub(crate) fn may_begin(
+    refuse_growth: Option<&'static str>,
+    flags: ScriptFlags,
+    read_only: bool,
+) -> Result<(), Error> {
     if flags.has(ScriptFlags::COMPATIBLE) || flags.has(ScriptFlags::NO_WRITES) {
         return Ok(());
     }
     if read_only {
         return Err(Error::text("ERR Can not execute a script with write flag using *_ro command."));
     }
-    match call.refuse_growth {
+    match refuse_growth {
         Some(why) if why.starts_with("OOM") && !flags.has(ScriptFlags::ALLOW_OOM) => Err(Error::text(
             "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
         )),
@@ -303,11 +321,15 @@ fn may_begin(call: &Call<'_>, flags: ScriptFlags, read_only: bool) -> Result<(),
 
 /// EVAL, EVALSHA and their forms that only read.
 pub(crate) fn eval(call: &mut Call<'_>, spec: &Spec) -> Result<Flow, Error> {
+    if let Some(mode) = call.session.debugs {
+        call.session.located = None;
+        return script_debug::begin(call, spec, mode);
+    }
     let located = match call.session.located.take() {
         Some(located) => Some(located),
         None => locate(call.host.scripts(), is_by_sha(spec), call.arg(1)),
     };
-    let key_count = key_count(call, Error::NotInteger)?;
+    let key_count = key_count(&call.args, Error::NotInteger)?;
     let script = match located {
         Some(Located::Script { script: Some(script), .. }) => script,
         Some(Located::Script { sha, script: None }) if !is_by_sha(spec) => {
@@ -334,7 +356,7 @@ pub(crate) fn fcall(call: &mut Call<'_>, spec: &Spec) -> Result<Flow, Error> {
         _ => call.host.scripts().libraries().read(|catalog| catalog.find(call.arg(1)).cloned()),
     };
     let found = found.ok_or(Error::text("ERR Function not found"))?;
-    let key_count = key_count(call, Error::text("ERR Bad number of keys provided"))?;
+    let key_count = key_count(&call.args, Error::text("ERR Bad number of keys provided"))?;
     let (library, function) = (&found.library, found.function());
     let name = &function.declared.name[..];
     let target = Target::Function { library: &library.name, stamp: library.stamp, code: &library.code, function: name };
@@ -355,7 +377,7 @@ fn run_program(call: &mut Call<'_>, spec: &Spec, program: &Program<'_>) -> Resul
     let Program { target, name, flags, habit, key_count } = *program;
     let kind = if is_of_function(spec) { Kind::Function } else { Kind::Script };
     let read_only = spec.flags.has(Flags::READONLY);
-    may_begin(call, flags, read_only)?;
+    may_begin(call.refuse_growth, flags, read_only)?;
     let params = call.args.skip(3);
     if call.may_wait {
         for index in 0..key_count {
@@ -395,24 +417,29 @@ fn run_program(call: &mut Call<'_>, spec: &Spec, program: &Program<'_>) -> Resul
     habit.note(within.strayed);
     call.session.db = db;
     call.tx.set_db(db);
-    let outcome = match ended {
+    let outcome = outcome_of(ended, kind, reply).map(|()| {
+        call.reply.raw(reply);
+        Flow::Done
+    });
+    give_back(of_thread);
+    outcome
+}
+
+/// What became of a run that wrote `reply`, if it wrote one.
+pub(crate) fn outcome_of(ended: Result<Outcome, Failure>, kind: Kind, reply: &[u8]) -> Result<(), Error> {
+    match ended {
         Ok(outcome) if outcome.is_error => {
             let text = String::from_utf8_lossy(reply.get(1..reply.len() - 2).unwrap_or_default());
             Err(if outcome.was_counted { Error::Relayed(text.into()) } else { Error::Reply(text.into_owned().into()) })
         }
-        Ok(_) => {
-            call.reply.raw(reply);
-            Ok(Flow::Done)
-        }
+        Ok(_) => Ok(()),
         Err(Failure::Refused(text)) => Err(refuse!("ERR {text}")),
         Err(Failure::Stopped(Stop::Abandoned)) => Err(Error::Spilled),
         Err(Failure::Stopped(Stop::Killed | Stop::TimedOut)) => Err(Error::text(match kind {
             Kind::Script => "ERR Script killed by user with SCRIPT KILL.",
             Kind::Function => "ERR Script killed by user with FUNCTION KILL.",
         })),
-    };
-    give_back(of_thread);
-    outcome
+    }
 }
 
 /// A script while it runs.
@@ -442,6 +469,36 @@ struct Within<'w, 'c> {
     declared: SmallVec<[PartitionId; 4]>,
 }
 
+/// Finds a command's row and whether a script may run it: one that may not write, and one that must not use more memory,
+/// for some reason.
+pub(crate) fn resolve_within(
+    args: &Args<'_>,
+    may_write: bool,
+    refuse_growth: Option<&'static str>,
+) -> Result<Resolved, Error> {
+    let resolved = run::resolve(args).map_err(|error| {
+        let text = error.reply();
+        if text.starts_with("ERR unknown command") {
+            Error::text("ERR Unknown Redis command called from script")
+        } else if text.starts_with("ERR wrong number of arguments") {
+            Error::text("ERR Wrong number of args calling Redis command from script")
+        } else {
+            error
+        }
+    })?;
+    let flags = resolved.spec.flags;
+    if (flags.0 | resolved.row.spec.flags.0) & Flags::NOSCRIPT.0 != 0 {
+        return Err(Error::text("ERR This Redis command is not allowed from script"));
+    }
+    if flags.is_held() && !may_write {
+        return Err(Error::text("ERR Write commands are not allowed from read-only scripts."));
+    }
+    match refuse_growth {
+        Some(why) if flags.has(Flags::DENYOOM) => Err(Error::text(why)),
+        _ => Ok(resolved),
+    }
+}
+
 /// Why a command of a script does not run.
 enum Refusal {
     Reply(Error),
@@ -464,7 +521,7 @@ impl Caller for Within<'_, '_> {
             Err(Refusal::Reply(error)) => {
                 self.call.observer.refused(&args, error.reply());
                 Reply::new(reply, protocol).error(error.reply());
-                return Called::Refused;
+                return Called::Declined;
             }
         };
         if resolved.spec.flags.has(Flags::WRITE) {
@@ -510,29 +567,9 @@ impl Within<'_, '_> {
         }
     }
 
-    /// Finds a command's row and whether a script may run it.
     fn resolve(&self, args: &Args<'_>) -> Result<Resolved, Error> {
-        let resolved = run::resolve(args).map_err(|error| {
-            let text = error.reply();
-            if text.starts_with("ERR unknown command") {
-                Error::text("ERR Unknown Redis command called from script")
-            } else if text.starts_with("ERR wrong number of arguments") {
-                Error::text("ERR Wrong number of args calling Redis command from script")
-            } else {
-                error
-            }
-        })?;
-        let flags = resolved.spec.flags;
-        if (flags.0 | resolved.row.spec.flags.0) & Flags::NOSCRIPT.0 != 0 {
-            return Err(Error::text("ERR This Redis command is not allowed from script"));
-        }
-        if flags.is_held() && !self.may_write {
-            return Err(Error::text("ERR Write commands are not allowed from read-only scripts."));
-        }
-        match self.call.refuse_growth {
-            Some(why) if flags.has(Flags::DENYOOM) && !self.may_grow && !self.has_written => Err(Error::text(why)),
-            _ => Ok(resolved),
-        }
+        let may_grow = self.may_grow || self.has_written;
+        resolve_within(args, self.may_write, self.call.refuse_growth.filter(|_| !may_grow))
     }
 
     /// A tracking connection is told of the keys that its scripts read. Who reads what it has not declared has all that it did

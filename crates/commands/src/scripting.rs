@@ -5,6 +5,7 @@
 use crate::call::{Call, Flow};
 use crate::error::Error;
 use crate::help::{HELP, help};
+use crate::script_debug::DebugMode;
 use crate::script_run::{eval, register};
 use crate::server::{ADMIN, ROW};
 use crate::spec::{Arity, Flags, Group, Keys, Scope, Spec};
@@ -73,6 +74,15 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "subcommand [arg [arg ...]]",
         handler: help,
         subcommands: &[
+            Spec {
+                name: "debug",
+                arity: Arity::Exactly(3),
+                since: "3.2.0",
+                summary: "Has the connection's next script run under a debugger.",
+                syntax: "YES | SYNC | NO",
+                handler: script_debug,
+                ..SCRIPT_ROW
+            },
             Spec {
                 name: "exists",
                 arity: Arity::AtLeast(3),
@@ -152,6 +162,23 @@ pub const MODULE: Spec = Spec {
 
 fn list_nothing(call: &mut Call<'_>) -> Result<Flow, Error> {
     call.reply.array(0);
+    Ok(Flow::Done)
+}
+
+fn script_debug(call: &mut Call<'_>) -> Result<Flow, Error> {
+    if !call.may_wait || !call.reply.is_first() {
+        return Err(Error::text("ERR SCRIPT DEBUG must be called outside a pipeline"));
+    }
+    call.session.debugs = if call.is_word(2, "YES") {
+        Some(DebugMode::Apart)
+    } else if call.is_word(2, "SYNC") {
+        Some(DebugMode::Sync)
+    } else if call.is_word(2, "NO") {
+        None
+    } else {
+        return Err(Error::text("ERR Use SCRIPT DEBUG YES/SYNC/NO"));
+    };
+    call.reply.ok();
     Ok(Flow::Done)
 }
 

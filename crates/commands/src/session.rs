@@ -6,6 +6,7 @@ use crate::acl::{Account, Users};
 use crate::error::Error;
 use crate::exec;
 use crate::hustdb_walk::Walk;
+use crate::script_debug::DebugMode;
 use crate::script_run::Located;
 use crate::spec::{Flags, Scope, Spec};
 use crate::transaction::Transaction;
@@ -115,6 +116,8 @@ pub struct Session {
     pub revealed: journal::Position,
     /// The script that the command being run names.
     pub(crate) located: Option<Located>,
+    /// SCRIPT DEBUG: its scripts are run under a debugger.
+    pub debugs: Option<DebugMode>,
     /// MULTI and WATCH; `None` while neither is in use.
     pub transaction: Option<Box<Transaction>>,
     /// A walk of HUSTDB over everything that has stopped until a value is fetched.
@@ -146,6 +149,7 @@ impl Session {
             monitors: false,
             subscription_count: 0,
             caching: None,
+            debugs: None,
             caches_no_loop: false,
             reply_mode: ReplyMode::On,
             written: journal::Position::ZERO,

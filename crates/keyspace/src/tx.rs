@@ -749,6 +749,15 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Unlocks and journals nothing, for a keyspace of somebody's own that ends with all that was changed. Values let go
+    /// of go to `garbage`.
+    pub fn forget(mut self, garbage: &mut Vec<Garbage>) {
+        for part in self.parts.iter_mut().filter(|part| part.guard.has_garbage()) {
+            garbage.append(&mut part.guard.take_garbage());
+        }
+        self.give_back();
+    }
+
     /// Bytes that the keys, values and tables of the locked partitions take.
     #[cold]
     pub fn used_bytes(&self) -> usize {

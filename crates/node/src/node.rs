@@ -295,7 +295,8 @@ impl Node {
         self.house.changed.notify_all();
     }
 
-    pub(crate) fn let_serve(&self, ready: Vec<Ready>) {
+    /// Has those served who wait for these keys.
+    pub fn let_serve(&self, ready: Vec<Ready>) {
         if let Some(serve) = self.serve.get().filter(|_| !ready.is_empty()) {
             serve(ready);
         }

@@ -7,6 +7,7 @@
 //! stop, every line it still executes is an error.
 
 use crate::convert::{Names, Replies, write_reply};
+use crate::debugger::{Debugger, frames};
 use crate::library::{Declared, declared};
 use crate::native;
 use crate::raw::{self, Reach};
@@ -14,14 +15,14 @@ use crate::sha1::Digest;
 use crate::shebang::script_header;
 use mlua::chunk::ChunkMode;
 use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, Result as LuaResult, StdLib, Table, Value, VmState};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use wire::args::Args;
 use wire::reply::{Protocol, Reply};
 
 /// Virtual machine instructions between two looks at the clock.
-const TICK_INSTRUCTIONS: u32 = 100_000;
+pub(crate) const TICK_INSTRUCTIONS: u32 = 100_000;
 /// Runs between two steps of the garbage collector and two looks at what scripts left where they should not.
 const CLEANING_RUNS: u32 = 50;
 /// Compiled scripts a state keeps; past it, it forgets them all.
@@ -34,6 +35,8 @@ pub enum Called {
     Replied,
     /// The reply was appended, and is an error.
     Refused,
+    /// The reply was appended, and is an error: the command was not run.
+    Declined,
     /// The script is not to go on; it may be run anew later.
     Abandoned,
 }
@@ -150,6 +153,8 @@ pub(crate) struct Shared {
     pub(crate) protocol: Cell<Protocol>,
     pub(crate) seed: Cell<u64>,
     pub(crate) cjson: RefCell<crate::cjson::Settings>,
+    /// Who looks at what the state's script does.
+    pub(crate) debugger: OnceCell<Rc<Debugger>>,
 }
 
 impl Shared {
@@ -215,6 +220,7 @@ impl Engine {
             protocol: Cell::new(Protocol::Resp2),
             seed: Cell::new(options.seed),
             cjson: RefCell::default(),
+            debugger: OnceCell::new(),
         });
         let functions = native::functions(&lua, &shared, options)?;
         let kind = match options.kind {
@@ -368,6 +374,26 @@ impl Engine {
                 Ok(Outcome { is_error: true, was_counted: false })
             }
         }
+    }
+
+    /// As [`Engine::run`], under a debugger; nothing else may be run in this state afterwards.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    ///
+    /// # Panics
+    /// When the state has a debugger.
+    pub fn debug(
+        &mut self,
+        run: &Run<'_>,
+        debugger: &Rc<Debugger>,
+        caller: &mut dyn Caller,
+        reply: &mut Reply<'_>,
+    ) -> Result<Outcome, Failure> {
+        assert!(self.shared.debugger.set(Rc::clone(debugger)).is_ok(), "a state is debugged once");
+        let installed = frames::install(&self.lua, &self.shared);
+        installed.map_err(|error| Failure::Refused(native::text_of(&error)))?;
+        self.run(run, caller, reply)
     }
 
     /// What it ended with, and whether well; `None` when the script is not there.

@@ -15,6 +15,7 @@ mod bit;
 mod cjson;
 mod cmsgpack;
 mod convert;
+mod debugger;
 mod engine;
 mod library;
 mod native;
@@ -24,6 +25,7 @@ mod sha1;
 mod shebang;
 mod structs;
 
+pub use debugger::{Console, Debugger};
 pub use engine::{Called, Caller, Engine, Failure, Kind, Options, Outcome, Run, Stop, Target};
 pub use library::{Declared, LibraryFunction};
 pub use sha1::{Digest, sha1_hex};

@@ -64,7 +64,7 @@ impl Reach {
 }
 
 /// Ends the process where a panic would go on into frames that are not Rust's.
-struct EndOnPanic;
+pub(crate) struct EndOnPanic;
 
 impl Drop for EndOnPanic {
     fn drop(&mut self) {
@@ -121,7 +121,7 @@ unsafe extern "C-unwind" fn into_run(state: *mut lua_State) -> c_int {
     2
 }
 
-unsafe fn push(state: *mut lua_State, bytes: &[u8]) {
+pub(crate) unsafe fn push(state: *mut lua_State, bytes: &[u8]) {
     // SAFETY: Lua copies the bytes.
     unsafe { ffi::lua_pushlstring_(state, bytes.as_ptr().cast(), bytes.len()) }
 }
@@ -147,7 +147,8 @@ enum Answer {
     Stopped,
 }
 
-unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
+/// The function behind `redis.call`, whose upvalue is what the state's functions share.
+pub(crate) unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
     // SAFETY: the upvalue is what `call_function` put there, which outlives the state. Nothing here is dropped, but for
     // what `ask` does, which raises nothing; the memory is in its cell again before an error is raised on purpose.
     unsafe {
@@ -178,15 +179,27 @@ unsafe fn ask(state: *mut lua_State, shared: &Shared) -> Answer {
     let mut memory = shared.replies.take();
     let Replies { args, bytes } = &mut memory;
     bytes.clear();
+    let mut is_declined = false;
     // SAFETY: the stack is that of the function that was called.
     let answer = if let Err(text) = unsafe { arguments(state, args) } {
         bytes.extend_from_slice(text);
         Answer::Refused(false)
     } else {
         let protocol = shared.protocol.get();
-        match shared.reach.with(|caller| caller.call(args.args(&[]), protocol, bytes)) {
+        if let Some(debugger) = shared.debugger.get() {
+            debugger.show_command(args.args(&[]));
+        }
+        let called = shared.reach.with(|caller| caller.call(args.args(&[]), protocol, bytes));
+        if let (Some(debugger), Some(Called::Replied | Called::Refused)) = (shared.debugger.get(), called) {
+            debugger.show_reply(bytes);
+        }
+        match called {
             Some(Called::Replied) => Answer::Replied,
             Some(Called::Refused) => Answer::Refused(true),
+            Some(Called::Declined) => {
+                is_declined = true;
+                Answer::Refused(true)
+            }
             Some(Called::Abandoned) => {
                 shared.stop.set(Some(Stop::Abandoned));
                 Answer::Stopped
@@ -197,6 +210,11 @@ unsafe fn ask(state: *mut lua_State, shared: &Shared) -> Answer {
             }
         }
     };
+    if let Some(debugger) = shared.debugger.get()
+        && (is_declined || matches!(answer, Answer::Refused(false)))
+    {
+        debugger.show_error(&bytes[1..bytes.len() - 2]);
+    }
     shared.replies.set(memory);
     std::mem::forget(end_on_panic);
     answer
@@ -241,7 +259,7 @@ unsafe fn push_error(state: *mut lua_State, reply: &[u8], was_counted: bool) {
 }
 
 /// Sets a field of the table on top of the stack.
-unsafe fn push_field(state: *mut lua_State, name: &[u8], text: &[u8]) {
+pub(crate) unsafe fn push_field(state: *mut lua_State, name: &[u8], text: &[u8]) {
     // SAFETY: as `push_list`.
     unsafe {
         push(state, name);

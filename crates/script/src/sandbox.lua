@@ -64,6 +64,7 @@ end
 local call, loading = native.call, nil
 
 local function fail(text)
+    native.note_failure("ERR " .. text)
     error({ err = "ERR " .. text }, 0)
 end
 
@@ -334,7 +335,7 @@ end
 
 -- The compiler of Lua 5.1 does not hold on to a chunk's name while it reads the chunk. The name must be a string that
 -- is held elsewhere, with no zero byte in it, for it is looked up by what comes before one.
-native.chunk_names = { "@user_script", "@user_function" }
+native.chunk_names = { "@user_script", "@user_function", "@ldb_eval" }
 local function chunk_name(name, default)
     if type(name) ~= "string" then
         name = default
@@ -511,10 +512,7 @@ else
     function api.replicate_commands()
         return true
     end
-    function api.breakpoint()
-        return false
-    end
-    function api.debug() end
+    api.breakpoint, api.debug = native.breakpoint, native.debug
 end
 local guarded_api = stand_in(api)
 globals.redis, globals.server = guarded_api, guarded_api

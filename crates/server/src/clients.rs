@@ -701,6 +701,16 @@ impl ClientRegistry {
         self.pauses.now()
     }
 
+    /// Begins to hold back all commands for a debugging session, or ends one such time.
+    pub fn hold_back(&self, holds: bool) {
+        self.pauses.hold_all(holds);
+    }
+
+    /// Whether keys are to stay as they are: nothing ends, nothing is evicted.
+    pub fn is_still(&self) -> bool {
+        self.pauses.is_still()
+    }
+
     /// Whether a command must wait: one that may write, or any.
     pub fn is_paused(&self, is_write: bool) -> bool {
         self.pauses.holds(is_write)

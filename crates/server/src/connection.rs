@@ -15,6 +15,7 @@
 //! Invariants: replies leave in the order of their commands; none leaves before the gate is passed.
 
 pub mod caller;
+mod debugged;
 mod input;
 mod output;
 mod told;
@@ -725,6 +726,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                 self.unless_killed(tokio::time::sleep(Duration::from_millis(duration_ms))).await?;
                 Reply::new(&mut self.out, self.session.protocol).ok();
             }
+            Await::Debug(ref debugging) => return Box::pin(self.debug(debugging)).await,
             Await::Shutdown { checkpoint } => {
                 server.stop(checkpoint);
                 return Ok(Some(End::Closed));

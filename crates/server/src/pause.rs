@@ -1,4 +1,4 @@
-//! CLIENT PAUSE: commands held back for a while.
+//! CLIENT PAUSE: commands held back for a while, or while a script is debugged on the keys themselves.
 //!
 //! Deliberately not here: who waits, and which commands may write.
 //!
@@ -31,12 +31,20 @@ impl Pause {
     }
 }
 
+/// What is in force.
+#[derive(Debug, Default)]
+struct Current {
+    pause: Option<Pause>,
+    /// Debugging sessions that hold everything back.
+    session_count: u32,
+}
+
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct Pauses {
     /// Says whether to look at `current`, for the commands of quiet times.
     pausing: AtomicBool,
-    current: Mutex<Option<Pause>>,
+    current: Mutex<Current>,
     changed: Notify,
 }
 
@@ -53,20 +61,37 @@ impl Pauses {
             return None;
         }
         let mut current = self.current.lock();
-        if current.is_some_and(|pause| pause.until.0 <= wall_ms()) {
+        if current.pause.is_some_and(|pause| pause.until.0 <= wall_ms()) {
             self.set(&mut current, None);
         }
-        *current
+        current.pause
     }
 
-    fn set(&self, current: &mut Option<Pause>, pause: Option<Pause>) {
-        *current = pause;
-        self.pausing.store(pause.is_some(), Ordering::Relaxed);
+    fn set(&self, current: &mut Current, pause: Option<Pause>) {
+        current.pause = pause;
+        self.pausing.store(pause.is_some() || 0 < current.session_count, Ordering::Relaxed);
+    }
+
+    /// Begins to hold every command back, or ends one such time.
+    pub fn hold_all(&self, holds: bool) {
+        let current = &mut *self.current.lock();
+        current.session_count = if holds { current.session_count + 1 } else { current.session_count - 1 };
+        self.set(current, current.pause);
+        self.changed.notify_waiters();
+    }
+
+    fn holds_all(&self) -> bool {
+        self.is_pausing() && 0 < self.current.lock().session_count
+    }
+
+    /// Whether keys are to stay as they are.
+    pub fn is_still(&self) -> bool {
+        self.holds_all() || self.now().is_some()
     }
 
     /// Whether a command must wait: one that may write, or any.
     pub fn holds(&self, is_write: bool) -> bool {
-        self.now().is_some_and(|pause| pause.holds(is_write))
+        self.holds_all() || self.now().is_some_and(|pause| pause.holds(is_write))
     }
 
     /// Adds a pause to the one in force.
@@ -89,6 +114,10 @@ impl Pauses {
         loop {
             // Listen first, or an end between looking and listening would be missed.
             let changed = self.changed.notified();
+            if self.holds_all() {
+                changed.await;
+                continue;
+            }
             let Some(pause) = self.now().filter(|pause| pause.holds(is_write)) else { return };
             let rest = Duration::from_millis((pause.until.0 - wall_ms()).max(1) as u64);
             tokio::select! {
@@ -117,6 +146,14 @@ mod tests {
         assert_eq!(pauses.now(), Some(Pause { mode: PauseMode::All, until }));
         pauses.end();
         assert!(!pauses.holds(true));
+        pauses.hold_all(true);
+        pauses.hold_all(true);
+        assert_eq!((pauses.holds(false), pauses.is_still(), pauses.now()), (true, true, None));
+        pauses.end();
+        pauses.hold_all(false);
+        assert!(pauses.holds(false), "another session goes on");
+        pauses.hold_all(false);
+        assert!(!pauses.is_pausing());
         pauses.add(Pause { mode: PauseMode::All, until: later(-1) });
         assert!(!pauses.holds(true), "a pause that is over ends by itself");
         assert!(!pauses.is_pausing());

@@ -228,7 +228,7 @@ pub fn serve(loaded: Loaded) -> Exit {
 fn have_ended(scripts: &Scripts) -> bool {
     const LOOK_EVERY: Duration = Duration::from_millis(10);
     let begun = Instant::now();
-    while !scripts.running().is_empty() {
+    while !scripts.running().is_empty() || 0 < scripts.debugged_count() {
         if SCRIPTS_GRACE < begun.elapsed() {
             return false;
         }
@@ -380,7 +380,7 @@ async fn serve_node(
 /// Has those served who wait for a key that the node removes by itself, and has it remove none while clients are paused.
 fn serve_what_ends(server: &Arc<Server>) {
     let clients = Arc::downgrade(&server.clients);
-    server.node.set_still(move || clients.upgrade().is_some_and(|clients| clients.pause_now().is_some()));
+    server.node.set_still(move || clients.upgrade().is_some_and(|clients| clients.is_still()));
     let (weak, runtime) = (Arc::downgrade(server), tokio::runtime::Handle::current());
     server.node.set_serve(move |ready| {
         if let Some(server) = weak.upgrade() {

@@ -315,6 +315,11 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(replies);
     }
 
+    /// Whether no reply waits to be sent before this one.
+    pub fn is_first(&self) -> bool {
+        self.out.is_empty()
+    }
+
     /// Where the next reply will begin.
     #[inline]
     pub fn mark(&self) -> Mark {
