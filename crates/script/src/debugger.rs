@@ -112,8 +112,14 @@ struct At {
     is_tick: bool,
 }
 
-/// Why an error is raised where the script stands.
-type Raised = &'static str;
+/// Why a script is not to go on where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Raised {
+    /// An error of this text is raised, which it may catch.
+    Error(&'static str),
+    /// Its client has gone, and it does not end by itself.
+    Endless,
+}
 
 /// One debugging session. See the module's text.
 pub struct Debugger {
@@ -236,7 +242,7 @@ impl State {
                     self.received.drain(..bytes);
                     return Ok(Some(args));
                 }
-                Parsed::Broken => return Err("protocol error"),
+                Parsed::Broken => return Err(Raised::Error("protocol error")),
                 Parsed::Incomplete => {}
             }
             let Some(bytes) = self.console.receive() else {
@@ -247,7 +253,7 @@ impl State {
             self.received.extend_from_slice(&bytes);
             if RECEIVED_BYTES_MAX < self.received.len() {
                 self.received.clear();
-                return Err("max client buffer reached");
+                return Err(Raised::Error("max client buffer reached"));
             }
         }
     }
@@ -317,7 +323,8 @@ impl Debugger {
     /// A session about the script with this text, at the other end of which is `console`.
     pub fn new(text: &[u8], console: Box<dyn Console>) -> Debugger {
         let bytes = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
-        let source = text[..bytes].split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let lines = text[..bytes].split(|byte| *byte == b'\n').map(<[u8]>::to_vec);
+        let source = if bytes == 0 { Vec::new() } else { lines.collect() };
         let since_ms = console.now_ms();
         let state = State {
             console,
@@ -365,18 +372,28 @@ impl Debugger {
     pub(crate) fn show_reply(&self, reply: &[u8]) {
         let state = &mut *self.state.borrow_mut();
         if state.steps {
+            if let Some(error) = reply.strip_prefix(b"-") {
+                state.say(text(&[b"<error> -", error.trim_ascii_end()]));
+            }
             let mut line = b"<reply> ".to_vec();
             put_reply(&mut line, reply);
             state.show(line);
         }
     }
 
-    /// Something that the script asked for is refused, with this text.
+    /// A command that the script called is refused, with this error.
+    pub(crate) fn show_refusal(&self, error: &[u8]) {
+        match error.strip_prefix(b"ERR ") {
+            Some(error) => self.show_error(error),
+            None => self.show_error(&text(&[b"-", error])),
+        }
+    }
+
+    /// An error of this text is made.
     pub(crate) fn show_error(&self, error: &[u8]) {
         let state = &mut *self.state.borrow_mut();
         if state.steps {
-            let (code, error) = error.strip_prefix(b"ERR ").map_or((&b"-"[..], error), |error| (b"", error));
-            state.say(text(&[b"<error> ", code, error]));
+            state.say(text(&[b"<error> ", error]));
         }
     }
 
@@ -395,7 +412,7 @@ impl Debugger {
     /// Something happened in Lua: stops there if it is to, until the client has it go on.
     ///
     /// # Errors
-    /// The script is not to go on, but with this error.
+    /// The script is not to go on.
     fn reach(&self, at: At, frames: &mut dyn Frames) -> Result<(), Raised> {
         let is_slow = {
             let state = &mut *self.state.borrow_mut();
@@ -409,7 +426,7 @@ impl Debugger {
         };
         let is_there = self.converse(frames)?;
         if is_slow && !is_there {
-            return Err("timeout during Lua debugging with client closing connection");
+            return Err(Raised::Endless);
         }
         let state = &mut *self.state.borrow_mut();
         state.since_ms = state.console.now_ms();
@@ -427,7 +444,7 @@ impl Debugger {
             } else if is_one_of(name, ["c", "continue"]) {
                 return Ok(true);
             } else if is_one_of(name, ["a", "abort"]) {
-                return Err("script aborted for user request");
+                return Err(Raised::Error("script aborted for user request"));
             }
             self.obey(name, args, frames);
             self.state.borrow_mut().send();

@@ -213,7 +213,7 @@ unsafe fn ask(state: *mut lua_State, shared: &Shared) -> Answer {
     if let Some(debugger) = shared.debugger.get()
         && (is_declined || matches!(answer, Answer::Refused(false)))
     {
-        debugger.show_error(&bytes[1..bytes.len() - 2]);
+        debugger.show_refusal(&bytes[1..bytes.len() - 2]);
     }
     shared.replies.set(memory);
     std::mem::forget(end_on_panic);
@@ -259,7 +259,7 @@ unsafe fn push_error(state: *mut lua_State, reply: &[u8], was_counted: bool) {
 }
 
 /// Sets a field of the table on top of the stack.
-pub(crate) unsafe fn push_field(state: *mut lua_State, name: &[u8], text: &[u8]) {
+unsafe fn push_field(state: *mut lua_State, name: &[u8], text: &[u8]) {
     // SAFETY: as `push_list`.
     unsafe {
         push(state, name);

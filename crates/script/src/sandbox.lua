@@ -64,7 +64,7 @@ end
 local call, loading = native.call, nil
 
 local function fail(text)
-    native.note_failure("ERR " .. text)
+    native.note_failure(text)
     error({ err = "ERR " .. text }, 0)
 end
 
@@ -132,6 +132,7 @@ end
 local function single_field(field, ...)
     local text = ...
     if select("#", ...) ~= 1 or type(text) ~= "string" then
+        native.note_failure("wrong number or type of arguments")
         return { err = "ERR wrong number or type of arguments" }
     end
     return { [field] = text }
@@ -143,6 +144,7 @@ function api.error_reply(...)
     if text:sub(1, 1) == "-" then
         text = text:sub(2)
     end
+    native.note_failure("-" .. text)
     text = text:gsub("^[\r\n]+", ""):gsub("[\r\n]+$", "")
     if text == "" then
         text = "ERR"

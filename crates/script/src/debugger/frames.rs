@@ -15,10 +15,10 @@
 #![expect(unsafe_code, reason = "mlua shows no variables of a function")]
 
 use super::spelling::put_quoted;
-use super::{At, Frames};
-use crate::engine::{Shared, TICK_INSTRUCTIONS};
+use super::{At, Frames, Raised};
+use crate::engine::{Shared, Stop, TICK_INSTRUCTIONS};
 use crate::number::format_general;
-use crate::raw::{EndOnPanic, call, push, push_field};
+use crate::raw::{EndOnPanic, call, push};
 use mlua::ffi::{self, lua_Debug, lua_State};
 use mlua::{Function, Lua, Result as LuaResult};
 use std::ffi::{CStr, c_char, c_int};
@@ -88,7 +88,11 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, event: *mut lua_Debug) {
             Ended::Well => {}
             Ended::Raises(error) => {
                 ffi::lua_createtable(state, 0, 4);
-                push_field(state, b"err", error.as_bytes());
+                push(state, b"err");
+                push(state, b"ERR ");
+                push(state, error.as_bytes());
+                ffi::lua_concat(state, 2);
+                ffi::lua_rawset(state, -3);
                 ffi::lua_error(state);
             }
             Ended::Stopped => {
@@ -123,7 +127,11 @@ unsafe fn stop(state: *mut lua_State, event: *mut lua_Debug, shared: &Shared) ->
         _ if shared.is_stopped() => Ended::Stopped,
         (Some(at), Some(debugger)) => match debugger.reach(at, &mut Stack { state, shared }) {
             Ok(()) => Ended::Well,
-            Err(error) => Ended::Raises(error),
+            Err(Raised::Error(error)) => Ended::Raises(error),
+            Err(Raised::Endless) => {
+                shared.stop.set(Some(Stop::Killed));
+                Ended::Stopped
+            }
         },
         _ => Ended::Well,
     };
