@@ -23,9 +23,7 @@ use crate::call::{Await, Call, Flow};
 use crate::error::Error;
 use crate::run::{self, Engine, Moment, Scratch};
 use crate::script_cache::Scripts;
-use crate::script_run::{
-    NO_SCRIPT, key_count, lua_options, may_begin, outcome_of, resolve_within, script_header,
-};
+use crate::script_run::{NO_SCRIPT, key_count, lua_options, may_begin, outcome_of, resolve_within, script_header};
 use crate::session::Session;
 use crate::spec::{Flags, Scope, Spec};
 use crate::within::{Origin, Stepped};

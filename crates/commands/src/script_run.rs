@@ -18,8 +18,8 @@ use crate::host::Host;
 use crate::libraries::Found;
 use crate::refuse;
 use crate::run::{self, Engine, Resolved};
-use crate::script_debug;
 use crate::script_cache::{About, Habit, Running, Script, Scripts};
+use crate::script_debug;
 use crate::session::Session;
 use crate::spec::{Flags, Scope, Spec};
 use base::PartitionId;
@@ -299,11 +299,7 @@ pub(crate) fn key_count(args: &Args<'_>, not_a_number: Error) -> Result<usize, E
 }
 
 /// Whether a script with these flags may begin.
-pub(crate) fn may_begin(
-    refuse_growth: Option<&'static str>,
-    flags: ScriptFlags,
-    read_only: bool,
-) -> Result<(), Error> {
+pub(crate) fn may_begin(refuse_growth: Option<&'static str>, flags: ScriptFlags, read_only: bool) -> Result<(), Error> {
     if flags.has(ScriptFlags::COMPATIBLE) || flags.has(ScriptFlags::NO_WRITES) {
         return Ok(());
     }

@@ -221,17 +221,9 @@ pub(crate) fn functions(lua: &Lua, shared: &Rc<Shared>, options: &Options) -> Lu
     let stopping = Rc::clone(shared);
     native.raw_set("is_stopped", lua.create_function(move |_, ()| Ok(stopping.is_stopped()))?)?;
     native.raw_set("where", lua.create_function(|lua, ()| Ok(place(lua).unzip()))?)?;
-    let failing = Rc::clone(shared);
-    let note_failure = move |_: &Lua, text: LuaString| {
-        if let Some(debugger) = failing.debugger.get() {
-            debugger.show_error(&text.as_bytes());
-        }
-        Ok(())
-    };
-    native.raw_set("note_failure", lua.create_function(note_failure)?)?;
-    let [debug, breakpoint] = crate::debugger::frames::functions(lua, shared)?;
-    native.raw_set("debug", debug)?;
-    native.raw_set("breakpoint", breakpoint)?;
+    for (name, function) in crate::debugger::frames::functions(lua, shared)? {
+        native.raw_set(name, function)?;
+    }
     native.raw_set("version", options.version)?;
     native.raw_set("version_number", version_number(options.version))?;
     native.raw_set("server_name", "larder")?;

@@ -4,8 +4,7 @@
 //! mlua is left out here: it does not show variables, and a hook of its own would allocate at every line.
 //!
 //! Why it is sound:
-//! - A hook, and the functions behind `redis.debug` and `redis.breakpoint`, may raise errors by jumping: they do so
-//!   before they own anything, for want of room on the stack, or when all they owned is gone.
+//! - A hook, and the functions of the sandbox here, may raise errors by jumping: they do so before they own anything, for want of room on the stack, or when all they owned is gone.
 //! - What owns something in between ([`stop`], [`spell`], [`Stack`]) calls nothing of Lua's that raises, but for code of the
 //!   client's, which runs under a protected call.
 //! - Values are only looked at: a string is read as a string, a table is walked past its metatable.
@@ -52,18 +51,24 @@ pub(crate) fn install(lua: &Lua, shared: &Rc<Shared>) -> LuaResult<()> {
     }
 }
 
-/// The functions behind `redis.debug` and `redis.breakpoint`. The state keeps `shared` until it is closed.
-pub(crate) fn functions(lua: &Lua, shared: &Rc<Shared>) -> LuaResult<[Function; 2]> {
+/// What the sandbox tells a debugger, by name: `redis.debug`, `redis.breakpoint`, and which errors it makes. The state
+/// keeps `shared` until it is closed.
+pub(crate) fn functions(lua: &Lua, shared: &Rc<Shared>) -> LuaResult<Vec<(&'static str, Function)>> {
+    const FUNCTIONS: [(&str, ffi::lua_CFunction); 3] =
+        [("debug", debug), ("breakpoint", breakpoint), ("note_failure", note_failure)];
     lua.set_app_data(Rc::clone(shared));
     let shared: *mut std::ffi::c_void = Rc::as_ptr(shared).cast_mut().cast();
-    // SAFETY: the closures raise nothing but for want of memory, which `exec_raw` catches, and own nothing.
-    let [debug, breakpoint] = [debug, breakpoint].map(|function: ffi::lua_CFunction| unsafe {
-        lua.exec_raw((), |state| {
-            ffi::lua_pushlightuserdata(state, shared);
-            ffi::lua_pushcclosure(state, function, 1);
-        })
+    let made = FUNCTIONS.into_iter().map(|(name, function)| {
+        // SAFETY: the closures raise nothing but for want of memory, which `exec_raw` catches, and own nothing.
+        let made: Function = unsafe {
+            lua.exec_raw((), |state| {
+                ffi::lua_pushlightuserdata(state, shared);
+                ffi::lua_pushcclosure(state, function, 1);
+            })
+        }?;
+        Ok((name, made))
     });
-    Ok([debug?, breakpoint?])
+    made.collect()
 }
 
 /// How a hook ends.
@@ -187,6 +192,21 @@ unsafe extern "C-unwind" fn breakpoint(state: *mut lua_State) -> c_int {
     1
 }
 
+unsafe extern "C-unwind" fn note_failure(state: *mut lua_State) -> c_int {
+    // SAFETY: as `debug`.
+    unsafe {
+        let shared = &*ffi::lua_touserdata(state, ffi::lua_upvalueindex(1)).cast::<Shared>();
+        if let Some(debugger) = shared.debugger.get()
+            && ffi::lua_type(state, 1) == ffi::LUA_TSTRING
+        {
+            let end_on_panic = EndOnPanic;
+            debugger.show_error(text_at(state, 1));
+            std::mem::forget(end_on_panic);
+        }
+    }
+    0
+}
+
 /// The value at `index`, which counts from the bottom of the stack, as the client sees it.
 unsafe fn spell(state: *mut lua_State, index: c_int) -> Vec<u8> {
     let mut out = Vec::new();
@@ -205,7 +225,9 @@ unsafe fn put_value(state: *mut lua_State, index: c_int, depth: u32, left: &mut 
     unsafe {
         match ffi::lua_type(state, index) {
             ffi::LUA_TSTRING => put_quoted(out, text_at(state, index)),
-            ffi::LUA_TBOOLEAN => out.extend(if ffi::lua_toboolean(state, index) == 0 { &b"false"[..] } else { b"true" }),
+            ffi::LUA_TBOOLEAN => {
+                out.extend(if ffi::lua_toboolean(state, index) == 0 { &b"false"[..] } else { b"true" })
+            }
             ffi::LUA_TNUMBER => out.extend(format_general(ffi::lua_tonumber(state, index), 6).as_bytes()),
             ffi::LUA_TNIL => out.extend(b"nil"),
             ffi::LUA_TTABLE => put_table(state, index, depth + 1, left, out),

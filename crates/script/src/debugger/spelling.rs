@@ -163,14 +163,25 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_refused() {
-        for broken in ["s\r\n", "*0\r\n", "*-1\r\n", "*1025\r\n", "*1\r\ns", "*1\r\n$0\r\n\r\n", "*1\r\n$1025\r\n", "*1\r\n$1\r\nsx\r"] {
+        for broken in [
+            "s\r\n",
+            "*0\r\n",
+            "*-1\r\n",
+            "*1025\r\n",
+            "*1\r\ns",
+            "*1\r\n$0\r\n\r\n",
+            "*1\r\n$1025\r\n",
+            "*1\r\n$1\r\nsx\r",
+        ] {
             assert_eq!(parse(broken.as_bytes()), Parsed::Broken, "{broken:?}");
         }
     }
 
     #[test]
     fn numbers_begin_a_text_or_are_nothing() {
-        for (text, number) in [("12", 12), (" -7x", -7), ("+3", 3), ("", 0), ("x1", 0), ("99999999999999999999", i64::MAX)] {
+        for (text, number) in
+            [("12", 12), (" -7x", -7), ("+3", 3), ("", 0), ("x1", 0), ("99999999999999999999", i64::MAX)]
+        {
             assert_eq!(leading_number(text.as_bytes()), number, "{text:?}");
         }
     }

@@ -25,8 +25,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokio::sync::mpsc;
 
-/// Reads that wait for the script.
+/// Reads that wait for the script, and answers that wait for the client.
 const READS_COUNT_MAX: usize = 4;
+const ANSWERS_COUNT_MAX: usize = 4;
 
 /// What the thread has for the client.
 struct Told {
@@ -36,14 +37,14 @@ struct Told {
 
 /// The thread's end of the way.
 struct Line {
-    to_client: mpsc::UnboundedSender<Told>,
+    to_client: mpsc::Sender<Told>,
     from_client: mpsc::Receiver<Vec<u8>>,
 }
 
 impl DebugLine for Line {
     fn send(&mut self, bytes: &[u8], revealed: Position) {
         // Whether the client is still there shows when it is waited for.
-        drop(self.to_client.send(Told { bytes: bytes.to_vec(), revealed }));
+        drop(self.to_client.blocking_send(Told { bytes: bytes.to_vec(), revealed }));
     }
 
     fn receive(&mut self) -> Option<Vec<u8>> {
@@ -68,8 +69,14 @@ impl Drop for Alone {
 }
 
 /// Runs a session to its end, on this thread.
-fn run(server: &Arc<Server>, client: &Client, mut session: Session, debugging: &Debugging, line: Line) {
-    let alone = (debugging.mode == DebugMode::Sync).then(|| Alone::of(server));
+fn run(
+    server: &Server,
+    client: &Client,
+    mut session: Session,
+    debugging: &Debugging,
+    line: Line,
+    alone: Option<Alone>,
+) {
     tracing::info!(client = client.id(), mode = ?debugging.mode, "a script is debugged");
     let to_client = line.to_client.clone();
     let observer = Watching { server, client, timer: Cell::new(server.statistics.timer()) };
@@ -80,7 +87,7 @@ fn run(server: &Arc<Server>, client: &Client, mut session: Session, debugging: &
     server.node.discard(std::mem::take(&mut debugged.scratch.garbage));
     server.node.let_serve(std::mem::take(&mut debugged.scratch.ready));
     tracing::info!(client = client.id(), "a debugged script has ended");
-    drop(to_client.send(Told { bytes: debugged.reply, revealed: debugged.revealed }));
+    drop(to_client.blocking_send(Told { bytes: debugged.reply, revealed: debugged.revealed }));
 }
 
 impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
@@ -94,12 +101,13 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             self.reply_error("ERR too many scripts are debugged");
             return Ok(None);
         };
-        let (to_client, mut told) = mpsc::unbounded_channel();
+        let (to_client, mut told) = mpsc::channel(ANSWERS_COUNT_MAX);
         let (to_script, from_client) = mpsc::channel(READS_COUNT_MAX);
         let (server, client) = (Arc::clone(&self.server), Arc::clone(&self.client));
         let (session, debugging) = (self.session.clone(), debugging.clone());
+        let alone = (debugging.mode == DebugMode::Sync).then(|| Alone::of(&server));
         let thread = std::thread::Builder::new().name("debugged".to_owned()).spawn(move || {
-            run(&server, &client, session, &debugging, Line { to_client, from_client });
+            run(&server, &client, session, &debugging, Line { to_client, from_client }, alone);
             // The process does not end before this: nothing of the server may be held any more.
             drop((server, client));
             drop(counted);
@@ -123,7 +131,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
     async fn hear(
         &mut self,
         to_script: &mpsc::Sender<Vec<u8>>,
-        told: &mut mpsc::UnboundedReceiver<Told>,
+        told: &mut mpsc::Receiver<Told>,
     ) -> Result<Option<Told>, End> {
         let (client, stream) = (Arc::clone(&self.client), &mut self.stream);
         poll_fn(|ctx| {
