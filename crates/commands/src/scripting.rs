@@ -79,7 +79,7 @@ pub static COMMANDS: &[Spec] = &[
                 arity: Arity::Exactly(3),
                 since: "3.2.0",
                 summary: "Has the connection's next script run under a debugger.",
-                syntax: "YES | SYNC | NO",
+                syntax: "<YES | SYNC | NO>",
                 handler: script_debug,
                 ..SCRIPT_ROW
             },

@@ -48,6 +48,8 @@ enum Waiting {
     Blocked,
     /// For the end of CLIENT PAUSE.
     Postponed,
+    /// For the script that it debugs, as long as it takes.
+    Debugging,
 }
 
 /// What CLIENT and HELLO changed.
@@ -307,6 +309,11 @@ impl Client {
         .await
     }
 
+    /// It debugs a script, until what is returned goes: it may be silent for as long as it likes.
+    pub(crate) fn debugging(&self) -> WaitGuard<'_> {
+        self.wait(Waiting::Debugging)
+    }
+
     fn wait(&self, what: Waiting) -> WaitGuard<'_> {
         *self.unblocked.lock() = None;
         self.waiting.store(what as u8, Ordering::Release);
@@ -461,7 +468,7 @@ impl Receiver for Client {
 }
 
 /// Ends a wait however it ends.
-struct WaitGuard<'c>(&'c Client);
+pub(crate) struct WaitGuard<'c>(&'c Client);
 
 impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {

@@ -22,6 +22,7 @@ pub const CI_RUNS: &[(&str, &[&str])] = &[
     ("hostile.py", &[]),
     ("tls.py", &[]),
     ("openapi.py", &[]),
+    ("debugger.py", &[]),
     ("import_redis.py", &[]),
     ("seed_doors.py", &[]),
     ("applications.py", &[]),

@@ -117,6 +117,8 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             self.reply_error("ERR there is no thread for a debugged script");
             return Ok(None);
         }
+        let client = Arc::clone(&self.client);
+        let _debugging = client.debugging();
         while let Some(Told { bytes, revealed }) = self.hear(&to_script, &mut told).await? {
             self.session.revealed = self.session.revealed.max(revealed);
             self.out.extend_from_slice(&bytes);
