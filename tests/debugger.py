@@ -307,6 +307,81 @@ def stays_apart(port):
     expect(command(port, "dbsize"), 106)
 
 
+KINDS = """local out = {}
+local function note(...) out[#out + 1] = redis.call(...) end
+for round = 1, 3 do
+  note('append', 'string', 'more')
+  note('setrange', 'string', 400, 'end')
+  note('hset', 'hash', 'f' .. round, string.rep('v', 100))
+  note('hdel', 'hash', 'old')
+  note('rpush', 'list', 'x' .. round, string.rep('y', 100))
+  note('lpop', 'list')
+  note('sadd', 'set', 'x' .. round)
+  note('spop', 'one')
+  note('zadd', 'zset', round, 'm' .. round)
+  note('zincrby', 'zset', 5, 'm1')
+  note('xadd', 'stream', round .. '-0', 'f', 'v')
+  note('incr', 'number')
+  note('pfadd', 'hll', round)
+  note('rename', 'list', 'renamed')
+  note('rename', 'renamed', 'list')
+  note('expire', 'hash', 1000)
+  note('ttl', 'ends')
+  note('setbit', 'bits', 70 * round, 1)
+end
+note('copy', 'set', 'copied', 'db', 2)
+note('move', 'number', 2)
+note('sort', 'set', 'alpha', 'store', 'sorted')
+note('sunionstore', 'union', 'set', 'sorted2')
+for _, key in ipairs({'string', 'list', 'set', 'zset', 'stream', 'sorted', 'union', 'hash'}) do
+  note('type', key)
+end
+note('lrange', 'list', 0, -1)
+note('zrange', 'zset', 0, -1, 'withscores')
+note('xrange', 'stream', '-', '+')
+note('get', 'string')
+note('hgetall', 'hash')
+note('select', 2)
+note('get', 'number')
+note('scard', 'copied')
+note('swapdb', 2, 3)
+note('dbsize')
+note('select', 3)
+note('dbsize')
+note('flushdb')
+note('dbsize')
+return out
+"""
+FILLED = [
+    ("set", "string", "s" * 300), ("hset", "hash", "old", "1", "kept", "2"), ("rpush", "list", "a", "b", "c", "d"),
+    ("sadd", "set", "p", "q"), ("sadd", "one", "z"), ("zadd", "zset", "2", "m1"), ("xadd", "stream", "0-5", "f", "v"),
+    ("set", "number", "41"), ("pfadd", "hll", "a", "b"), ("set", "ends", "x", "ex", "5000"), ("set", "bits", "b"),
+]
+
+
+def every_kind_stays_apart(port):
+    """What a script does to keys of every kind is the same under the debugger and without it, where it is no matter for keys."""
+    def fill():
+        command(port, "flushall")
+        for words in FILLED:
+            command(port, *words)
+
+    def dumps():
+        return [command(port, "dump", words[1]) for words in FILLED]
+
+    fill()
+    before = dumps()
+    session = Session(port, "yes", KINDS)
+    apart = session.end()
+    expect(dumps(), before)
+    expect(command(port, "dbsize"), len(FILLED))
+    expect(command(port, "eval", KINDS, 0), apart)
+    fill()
+    session = Session(port, "sync", KINDS)
+    expect(session.end(), apart)
+    assert dumps() != before
+
+
 def is_held(connection):
     """Whether no reply comes for a while."""
     connection.socket.settimeout(HELD_SECONDS)
@@ -444,6 +519,7 @@ def main():
             attempt(refuses, larder.port),
             attempt(refuses, redis.port, False),
             attempt(stays_apart, larder.port),
+            attempt(every_kind_stays_apart, larder.port),
             attempt(stays_in_sync, larder.port),
             attempt(looks_at_too_much, larder.port),
             attempt(goes_away, larder),

@@ -289,7 +289,7 @@ impl State {
         if self.breakpoints.len() == BREAKPOINTS_COUNT_MAX {
             return self.say("Too many breakpoints set.");
         }
-        if self.source.len() as i64 <= line - 1 {
+        if (self.source.len() as i64) < line {
             return self.say("Wrong line number.");
         }
         if !self.breakpoints.contains(&line) {
@@ -454,7 +454,9 @@ impl Debugger {
     fn obey(&self, name: &[u8], args: &[Vec<u8>], frames: &mut dyn Frames) {
         let state = || self.state.borrow_mut();
         if is_one_of(name, ["h", "help"]) {
-            HELP.iter().for_each(|line| state().say(*line));
+            for line in HELP {
+                state().say(*line);
+            }
         } else if is_one_of(name, ["t", "trace"]) {
             self.obey_trace(&frames.trace());
         } else if is_one_of(name, ["m", "maxlen"]) {

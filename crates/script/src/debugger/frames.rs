@@ -226,7 +226,7 @@ unsafe fn put_value(state: *mut lua_State, index: c_int, depth: u32, left: &mut 
         match ffi::lua_type(state, index) {
             ffi::LUA_TSTRING => put_quoted(out, text_at(state, index)),
             ffi::LUA_TBOOLEAN => {
-                out.extend(if ffi::lua_toboolean(state, index) == 0 { &b"false"[..] } else { b"true" })
+                out.extend(if ffi::lua_toboolean(state, index) == 0 { &b"false"[..] } else { b"true" });
             }
             ffi::LUA_TNUMBER => out.extend(format_general(ffi::lua_tonumber(state, index), 6).as_bytes()),
             ffi::LUA_TNIL => out.extend(b"nil"),
@@ -333,10 +333,10 @@ impl Stack<'_> {
 
 impl Frames for Stack<'_> {
     fn local(&mut self, name: &[u8]) -> Option<Vec<u8>> {
-        let functions = (0..).map_while(|level| self.at(level)).filter(|function| !is_of_sandbox(function));
+        let mut functions = (0..).map_while(|level| self.at(level)).filter(|function| !is_of_sandbox(function));
         // SAFETY: the hook has seen to room on the stack.
         let value = |found: &[u8], index| (found == name).then(|| unsafe { spell(self.state, index) });
-        functions.filter_map(|function| self.each_local(&function, value)).next()
+        functions.find_map(|function| self.each_local(&function, value))
     }
 
     fn locals(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -59,8 +59,8 @@ fn session(commands: &[&str]) -> (Rc<Desk>, Debugger) {
     let desk = Rc::new(Desk::default());
     for command in commands {
         let words: Vec<&str> = command.split(' ').collect();
-        let mut bytes = format!("*{}\r\n", words.len());
-        words.iter().for_each(|word| bytes += &format!("${}\r\n{word}\r\n", word.len()));
+        let spelled = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        let bytes = [format!("*{}\r\n", words.len())].into_iter().chain(spelled).collect::<String>();
         desk.said.borrow_mut().push_back(bytes.into_bytes());
     }
     let debugger = Debugger::new(SOURCE, Box::new(Wire(Rc::clone(&desk))));
@@ -175,7 +175,7 @@ fn an_abort_and_bytes_that_are_no_command_are_errors() {
     desk.said.borrow_mut().push_back(b"step\r\n".to_vec());
     assert_eq!(debugger.reach(at(1), &mut Fake), Err(Raised::Error("protocol error")));
     let (desk, debugger) = session(&[]);
-    let endless = [&b"*2\r\n$1000000\r\n"[..], &[b'x'; RECEIVED_BYTES_MAX]].concat();
+    let endless = [&b"*2\r\n$1000000\r\n"[..], &vec![b'x'; RECEIVED_BYTES_MAX]].concat();
     desk.said.borrow_mut().push_back(endless);
     assert_eq!(debugger.reach(at(1), &mut Fake), Err(Raised::Error("max client buffer reached")));
 }
