@@ -1,3 +1,6 @@
+//! A debugging session as its client sees it, over a made-up stack. Deliberately not here: Lua, which `tests/debugger.py` steps
+//! through.
+
 use super::*;
 use std::collections::VecDeque;
 use std::rc::Rc;
