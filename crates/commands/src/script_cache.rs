@@ -520,6 +520,16 @@ mod tests {
         assert_eq!(scripts.watch(About::default()).tick(), Some(Stop::Killed), "one that begins later");
     }
 
+    #[test]
+    fn sessions_of_debuggers_are_bounded() {
+        let scripts = Arc::new(Scripts::default());
+        let sessions: Vec<_> = (0..DEBUGGED_COUNT_MAX).map_while(|_| scripts.begin_debugging()).collect();
+        assert_eq!((sessions.len(), scripts.debugged_count()), (DEBUGGED_COUNT_MAX, DEBUGGED_COUNT_MAX));
+        assert!(scripts.begin_debugging().is_none());
+        drop(sessions);
+        assert_eq!(scripts.debugged_count(), 0);
+    }
+
     struct Clock(AtomicU64);
 
     impl Surroundings for Clock {
