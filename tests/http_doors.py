@@ -355,7 +355,7 @@ def any_command_runs_as_hosted_services_have_it(door):
     for body in ("", "{}", "[]", '["GET"', '["GET", null]', '"GET"'):
         refused = door.ask("POST", "/v1/command", body)
         expect((refused.status, "error" in refused.json()), (400, True))
-    for words in (["SUBSCRIBE", "c"], ["MULTI"], ["SELECT", 1], ["AUTH", "x"], ["CLIENT", "REPLY", "OFF"], ["QUIT"]):
+    for words in (["SUBSCRIBE", "c"], ["MULTI"], ["SELECT", 1], ["AUTH", "x"], ["CLIENT", "REPLY", "OFF"], ["QUIT"], ["SCRIPT", "DEBUG", "YES"]):
         refused = door.ask("POST", "/v1/command", words)
         expect((refused.status, "acts on a connection" in refused.json()["error"]), (400, True))
 

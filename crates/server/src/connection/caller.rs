@@ -54,6 +54,7 @@ const OF_CONNECTIONS: &[&str] = &[
     "readonly",
     "readwrite",
     "reset",
+    "script|debug",
     "select",
     "ssubscribe",
     "subscribe",
