@@ -4,6 +4,7 @@
     the protocol   the same sessions without redis-cli: array for array the same
     apart          SCRIPT DEBUG YES: what a session changes is seen by it alone, others go on, keys are as they were
     in sync        SCRIPT DEBUG SYNC: changes stay, others wait for the end, also where the client goes away
+    bounds         large values and commands, scripts and code that do not end
     gone           a client that goes away leaves nothing behind; a server with sessions stops
     refusals       in MULTI, from a script, in a pipeline, by EVALSHA, words that are none
 
@@ -465,6 +466,44 @@ def goes_away(server):
     expect(command(port, "get", "k1"), b"to the end")
 
 
+ENDLESS = [
+    "while true do redis.breakpoint() end",
+    "loadstring('while true do end')()",
+    "loadstring('while true do end', '=sandbox')()",
+    "while true do pcall(function() while true do redis.breakpoint() end end) end",
+]
+
+
+def endless_scripts_end(port):
+    """Whatever a script does when its client has gone, it is ended; so is code of the client's that does not end."""
+    seed(port)
+    command(port, "config", "set", "busy-reply-threshold", 200)
+    for source in ENDLESS:
+        for parting in (b"", encode("c"), b"no command\r\n"):
+            session = Session(port, "sync", f"local x = 1\n{source}", "k1")
+            session.connection.socket.sendall(parting)
+            session.connection.socket.close()
+            expect(command(port, "ping"), b"PONG")
+    session = Session(port, "yes", "local x = 1\nreturn x", "k1")
+    for code in ("while true do end", "while true do pcall(function() while true do end end) end"):
+        assert b"takes too long" in session.say("e", *code.split())[0]
+    expect(session.say("e", "1", "+", "1"), [b"<retval> 2"])
+    expect(session.end(), 1)
+
+
+def much_is_bounded(port):
+    """Large commands of the client's, and large values of the script's, cost what they are allowed to."""
+    session = Session(port, "yes", "local s = string.rep('x', 3e7); local t = {}; for i = 1, 1e5 do t[i] = s end\n"
+                      "redis.debug(t, t, t)\nredis.breakpoint()\nreturn redis.call('ECHO', s):len()")
+    for words in (("m", "0"), ("c",), ("p", "t"), ("p",), ("e", "string.rep('x',", "1e8)"), ("r", "echo", "x" * 1000)):
+        lines = session.say(*words)
+        assert 0 < sum(map(len, lines)) < 20 << 20, words
+    session.connection.send(encode("r", "ping", *["x" * 1000] * 1000) + encode("p", "KEYS"))
+    session.connection.read()
+    expect(session.connection.read(), [b"<value> {}"])
+    expect(session.end(), 30_000_000)
+
+
 def refuses(port, is_larder=True):
     """What cannot be debugged, in Redis's words."""
     connection = Connection(port)
@@ -522,6 +561,8 @@ def main():
             attempt(every_kind_stays_apart, larder.port),
             attempt(stays_in_sync, larder.port),
             attempt(looks_at_too_much, larder.port),
+            attempt(much_is_bounded, larder.port),
+            attempt(endless_scripts_end, larder.port),
             attempt(goes_away, larder),
         ]
         larder.keep |= not all(passed)

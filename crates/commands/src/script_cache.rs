@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 pub const EVAL_SCRIPTS_COUNT_MAX: usize = 500;
 
 /// Debugging sessions at a time, each of which has a thread.
-pub const DEBUGGED_COUNT_MAX: usize = 32;
+pub const DEBUGGED_COUNT_MAX: usize = 8;
 
 /// Milliseconds after which the thread of a slow script steps aside once more, since nobody may have been there to take
 /// over.

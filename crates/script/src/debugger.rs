@@ -9,7 +9,8 @@
 //! [`Console`]. What the client sends before it was answered is kept for the next command; Redis throws it away.
 //!
 //! Invariants: nothing is borrowed while Lua runs, for what it runs may say something here; once the client has gone, the
-//! script runs on without stopping.
+//! script runs on without stopping, and is ended when it is slow; code that is slow while the script stands still is ended;
+//! what is kept for the client is bounded in bytes.
 
 pub(crate) mod frames;
 mod spelling;
@@ -27,7 +28,9 @@ const SHOWN_BYTES_MIN: usize = 60;
 /// Arguments of a command that are shown.
 const SHOWN_ARGS_COUNT_MAX: usize = 10;
 /// Bytes of lines kept for the client to the next stop; lines past it are left out.
-const LINES_BYTES_MAX: usize = 64 << 20;
+const LINES_BYTES_MAX: usize = 16 << 20;
+/// Bytes that a value, or all that are shown at once, or a reply is spelled with, whatever the client asks for.
+const SPELLED_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a client's that are no whole command yet.
 const RECEIVED_BYTES_MAX: usize = 1 << 20;
 /// Milliseconds after which a script is taken for one that does not end, where nothing else is set.
@@ -76,6 +79,9 @@ pub trait Console {
     /// Waits for bytes of the client; `None` once it has gone.
     fn receive(&mut self) -> Option<Vec<u8>>;
 
+    /// Whether it is known, without waiting, that the client has gone. What it has sent may still be received.
+    fn is_gone(&self) -> bool;
+
     /// Milliseconds of a clock that never goes back.
     fn now_ms(&self) -> u64;
 
@@ -112,14 +118,9 @@ struct At {
     is_tick: bool,
 }
 
-/// Why a script is not to go on where it stands.
+/// A script is not to go on where it stands: an error of this text is raised, which it may catch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Raised {
-    /// An error of this text is raised, which it may catch.
-    Error(&'static str),
-    /// Its client has gone, and it does not end by itself.
-    Endless,
-}
+struct Raised(&'static str);
 
 /// One debugging session. See the module's text.
 pub struct Debugger {
@@ -143,8 +144,12 @@ struct State {
     /// 0 is no limit.
     shown_bytes_max: usize,
     is_hint_given: bool,
-    /// When it last began to run.
+    /// When it last began to run, or code of the client's did.
     since_ms: u64,
+    /// The client has gone, and all that it sent was done.
+    is_alone: bool,
+    /// It stands still.
+    is_stopped: bool,
 }
 
 fn is_one_of(word: &[u8], names: [&str; 2]) -> bool {
@@ -211,16 +216,19 @@ impl State {
         }
     }
 
-    /// Whether it stops at this, and why; and whether that is for taking too long.
-    fn stops(&self, at: At) -> Option<(&'static str, bool)> {
-        if self.is_asked_for {
-            Some(("redis.breakpoint() called", false))
+    /// Whether it stops at this, and why.
+    fn stops(&self, at: At) -> Option<&'static str> {
+        // Code that runs for the client while the script stands still may get here: it does not stop.
+        if !at.is_in_script || self.is_alone || self.is_stopped {
+            None
+        } else if self.is_asked_for {
+            Some("redis.breakpoint() called")
         } else if self.breakpoints.contains(&at.line) {
-            Some(("break point", false))
+            Some("break point")
         } else if self.steps {
-            Some(("step over", false))
+            Some("step over")
         } else if at.is_tick && self.is_slow() {
-            Some(("timeout reached, infinite loop?", true))
+            Some("timeout reached, infinite loop?")
         } else {
             None
         }
@@ -242,18 +250,20 @@ impl State {
                     self.received.drain(..bytes);
                     return Ok(Some(args));
                 }
-                Parsed::Broken => return Err(Raised::Error("protocol error")),
+                Parsed::Broken => {
+                    self.received.clear();
+                    return Err(Raised("protocol error"));
+                }
                 Parsed::Incomplete => {}
             }
             let Some(bytes) = self.console.receive() else {
-                self.steps = false;
-                self.breakpoints.clear();
+                self.is_alone = true;
                 return Ok(None);
             };
             self.received.extend_from_slice(&bytes);
             if RECEIVED_BYTES_MAX < self.received.len() {
                 self.received.clear();
-                return Err(Raised::Error("max client buffer reached"));
+                return Err(Raised("max client buffer reached"));
             }
         }
     }
@@ -339,6 +349,8 @@ impl Debugger {
             shown_bytes_max: SHOWN_BYTES,
             is_hint_given: false,
             since_ms,
+            is_alone: false,
+            is_stopped: false,
         };
         Debugger { state: RefCell::new(state) }
     }
@@ -359,7 +371,7 @@ impl Debugger {
         let mut line = b"<redis>".to_vec();
         for arg in args.iter().take(SHOWN_ARGS_COUNT_MAX) {
             line.push(b' ');
-            line.extend(arg);
+            line.extend(&arg[..arg.len().min(SPELLED_BYTES_MAX)]);
         }
         if SHOWN_ARGS_COUNT_MAX < args.count() {
             // One less than there are, as Redis counts.
@@ -373,10 +385,11 @@ impl Debugger {
         let state = &mut *self.state.borrow_mut();
         if state.steps {
             if let Some(error) = reply.strip_prefix(b"-") {
+                let error = &error[..error.len().min(SPELLED_BYTES_MAX)];
                 state.say(text(&[b"<error> -", error.trim_ascii_end()]));
             }
             let mut line = b"<reply> ".to_vec();
-            put_reply(&mut line, reply);
+            put_reply(&mut line, reply, SPELLED_BYTES_MAX);
             state.show(line);
         }
     }
@@ -393,7 +406,7 @@ impl Debugger {
     pub(crate) fn show_error(&self, error: &[u8]) {
         let state = &mut *self.state.borrow_mut();
         if state.steps {
-            state.say(text(&[b"<error> ", error]));
+            state.say(text(&[b"<error> ", &error[..error.len().min(SPELLED_BYTES_MAX)]]));
         }
     }
 
@@ -409,42 +422,57 @@ impl Debugger {
         self.state.borrow_mut().is_asked_for = true;
     }
 
+    /// Whether the client has gone, and the script has run for too long since.
+    fn is_endless(&self) -> bool {
+        let state = &*self.state.borrow();
+        (state.is_alone || state.console.is_gone()) && state.is_slow()
+    }
+
+    /// Code of the client's is about to run, while the script stands still.
+    fn begin_eval(&self) {
+        let state = &mut *self.state.borrow_mut();
+        state.since_ms = state.console.now_ms();
+    }
+
+    /// Whether code of the client's has run for too long.
+    fn is_eval_slow(&self) -> bool {
+        self.state.borrow().is_slow()
+    }
+
     /// Something happened in Lua: stops there if it is to, until the client has it go on.
     ///
     /// # Errors
     /// The script is not to go on.
     fn reach(&self, at: At, frames: &mut dyn Frames) -> Result<(), Raised> {
-        let is_slow = {
+        {
             let state = &mut *self.state.borrow_mut();
-            state.line = at.line;
-            let Some((reason, is_slow)) = at.is_in_script.then(|| state.stops(at)).flatten() else { return Ok(()) };
-            (state.steps, state.is_asked_for) = (false, false);
+            if !state.is_stopped {
+                state.line = at.line;
+            }
+            let Some(reason) = state.stops(at) else { return Ok(()) };
+            (state.steps, state.is_asked_for, state.is_stopped) = (false, false, true);
             state.say(format!("* Stopped at {}, stop reason = {reason}", at.line));
             state.say_source(at.line);
             state.send();
-            is_slow
-        };
-        let is_there = self.converse(frames)?;
-        if is_slow && !is_there {
-            return Err(Raised::Endless);
         }
+        let ended = self.converse(frames);
         let state = &mut *self.state.borrow_mut();
-        state.since_ms = state.console.now_ms();
-        Ok(())
+        (state.is_stopped, state.since_ms) = (false, state.console.now_ms());
+        ended
     }
 
-    /// Does what the client asks for until that is to go on. Returns false when it has gone.
-    fn converse(&self, frames: &mut dyn Frames) -> Result<bool, Raised> {
+    /// Does what the client asks for until the script is to go on, or the client has gone.
+    fn converse(&self, frames: &mut dyn Frames) -> Result<(), Raised> {
         loop {
-            let Some(args) = self.state.borrow_mut().next_command()? else { return Ok(false) };
+            let Some(args) = self.state.borrow_mut().next_command()? else { return Ok(()) };
             let (name, args) = args.split_first().expect("a command has a word");
             if is_one_of(name, ["s", "step"]) || is_one_of(name, ["n", "next"]) {
                 self.state.borrow_mut().steps = true;
-                return Ok(true);
+                return Ok(());
             } else if is_one_of(name, ["c", "continue"]) {
-                return Ok(true);
+                return Ok(());
             } else if is_one_of(name, ["a", "abort"]) {
-                return Err(Raised::Error("script aborted for user request"));
+                return Err(Raised("script aborted for user request"));
             }
             self.obey(name, args, frames);
             self.state.borrow_mut().send();

@@ -14,7 +14,7 @@
 #![expect(unsafe_code, reason = "mlua shows no variables of a function")]
 
 use super::spelling::put_quoted;
-use super::{At, Frames, Raised};
+use super::{At, Frames, Raised, SPELLED_BYTES_MAX};
 use crate::engine::{Shared, Stop, TICK_INSTRUCTIONS};
 use crate::number::format_general;
 use crate::raw::{EndOnPanic, call, push};
@@ -32,18 +32,26 @@ const STACK_PLACES: c_int = 2 * DEPTH_MAX as c_int + 20;
 const EVAL_NAME: &CStr = c"@ldb_eval";
 const BINARY_MARK: u8 = 27;
 
-/// Its address is where the registry keeps what the hook needs.
+/// Their addresses are where the registry keeps what the hooks need, and the thread that code of the client's runs in.
 static KEY: u8 = 0;
+static EVAL_KEY: u8 = 1;
 
 /// Has the state's lines looked at by its debugger, from here on. The state keeps `shared` until it is closed.
+///
+/// While a hook runs Lua calls no other in its thread, so that code of the client's gets a thread of its own: there it is
+/// looked at every so many instructions.
 pub(crate) fn install(lua: &Lua, shared: &Rc<Shared>) -> LuaResult<()> {
     lua.set_app_data(Rc::clone(shared));
     let shared = Rc::as_ptr(shared).cast_mut().cast();
-    // SAFETY: two places on the stack, and both are taken off again. Nothing is owned; want of memory is caught.
+    // SAFETY: two places on the stack, and both are taken off again. Nothing is owned; want of memory is caught. The new
+    // thread's stack has room for [`STACK_PLACES`] from the beginning, and Lua does not shrink it below that.
     unsafe {
         lua.exec_raw((), |state| {
             ffi::lua_pushlightuserdata(state, (&raw const KEY).cast_mut().cast());
             ffi::lua_pushlightuserdata(state, shared);
+            ffi::lua_rawset(state, ffi::LUA_REGISTRYINDEX);
+            ffi::lua_pushlightuserdata(state, (&raw const EVAL_KEY).cast_mut().cast());
+            ffi::luaL_checkstack(ffi::lua_newthread(state), STACK_PLACES, std::ptr::null());
             ffi::lua_rawset(state, ffi::LUA_REGISTRYINDEX);
             let mask = ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT;
             ffi::lua_sethook(state, Some(hook), mask, TICK_INSTRUCTIONS as c_int);
@@ -81,15 +89,23 @@ enum Ended {
     Stopped,
 }
 
-unsafe extern "C-unwind" fn hook(state: *mut lua_State, event: *mut lua_Debug) {
-    // SAFETY: nothing is owned here. The registry holds what `install` put there, which outlives the state.
+/// What `install` put into the registry. Takes a place on the stack, and gives it back.
+unsafe fn shared_of<'s>(state: *mut lua_State) -> &'s Shared {
+    // SAFETY: it is there, and outlives the state.
     unsafe {
-        ffi::luaL_checkstack(state, STACK_PLACES, std::ptr::null());
         ffi::lua_pushlightuserdata(state, (&raw const KEY).cast_mut().cast());
         ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX);
         let shared = &*ffi::lua_touserdata(state, -1).cast::<Shared>();
         ffi::lua_pop(state, 1);
-        match stop(state, event, shared) {
+        shared
+    }
+}
+
+unsafe extern "C-unwind" fn hook(state: *mut lua_State, event: *mut lua_Debug) {
+    // SAFETY: nothing is owned here.
+    unsafe {
+        ffi::luaL_checkstack(state, STACK_PLACES, std::ptr::null());
+        match stop(state, event, shared_of(state)) {
             Ended::Well => {}
             Ended::Raises(error) => {
                 ffi::lua_createtable(state, 0, 4);
@@ -108,11 +124,42 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, event: *mut lua_Debug) {
     }
 }
 
+/// Looks whether code of the client's has run for too long, or the process is stopping: from then on each of its
+/// instructions is an error, whatever it catches.
+unsafe extern "C-unwind" fn eval_hook(state: *mut lua_State, _event: *mut lua_Debug) {
+    // SAFETY: nothing is owned here when an error is raised.
+    unsafe {
+        ffi::luaL_checkstack(state, STACK_PLACES, std::ptr::null());
+        let shared = shared_of(state);
+        let end_on_panic = EndOnPanic;
+        note_stop(shared);
+        let ends = shared.is_stopped() || shared.debugger.get().is_some_and(|debugger| debugger.is_eval_slow());
+        std::mem::forget(end_on_panic);
+        if ends {
+            ffi::lua_sethook(state, Some(eval_hook), ffi::LUA_MASKCOUNT, 1);
+            push(state, b"the code takes too long");
+            ffi::lua_error(state);
+        }
+    }
+}
+
+/// Has the script stop where the process does, or where it does not end and nobody looks on.
+fn note_stop(shared: &Shared) {
+    if shared.is_stopped() {
+        return;
+    }
+    let is_endless = || shared.debugger.get().is_some_and(|debugger| debugger.is_endless());
+    let why = shared.reach.with(|caller| caller.tick()).flatten();
+    if let Some(why) = why.or_else(|| is_endless().then_some(Stop::Killed)) {
+        shared.stop.set(Some(why));
+    }
+}
+
 /// Lets the debugger look at an event.
 unsafe fn stop(state: *mut lua_State, event: *mut lua_Debug, shared: &Shared) -> Ended {
     let end_on_panic = EndOnPanic;
     // SAFETY: `event` is the one that Lua called the hook with; asking what function it is in raises nothing.
-    let at = unsafe {
+    let (at, is_tick) = unsafe {
         let is_tick = (*event).event == ffi::LUA_HOOKCOUNT;
         if ffi::lua_getstack(state, 0, event) == 0 {
             std::mem::forget(end_on_panic);
@@ -120,23 +167,17 @@ unsafe fn stop(state: *mut lua_State, event: *mut lua_Debug, shared: &Shared) ->
         }
         ffi::lua_getinfo(state, c"Sl".as_ptr(), event);
         let line = i64::from((*event).currentline);
-        (!is_of_sandbox(&*event)).then(|| At { line, is_in_script: is_of_script(&*event), is_tick })
+        let at = (!is_of_sandbox(&*event)).then(|| At { line, is_in_script: is_of_script(&*event), is_tick });
+        (at, is_tick)
     };
-    if at.is_none_or(|at| at.is_tick)
-        && !shared.is_stopped()
-        && let Some(why) = shared.reach.with(|caller| caller.tick()).flatten()
-    {
-        shared.stop.set(Some(why));
+    if is_tick {
+        note_stop(shared);
     }
     let ended = match (at, shared.debugger.get()) {
         _ if shared.is_stopped() => Ended::Stopped,
         (Some(at), Some(debugger)) => match debugger.reach(at, &mut Stack { state, shared }) {
             Ok(()) => Ended::Well,
-            Err(Raised::Error(error)) => Ended::Raises(error),
-            Err(Raised::Endless) => {
-                shared.stop.set(Some(Stop::Killed));
-                Ended::Stopped
-            }
+            Err(Raised(error)) => Ended::Raises(error),
         },
         _ => Ended::Well,
     };
@@ -168,10 +209,10 @@ unsafe extern "C-unwind" fn debug(state: *mut lua_State) -> c_int {
         let shared = &*ffi::lua_touserdata(state, ffi::lua_upvalueindex(1)).cast::<Shared>();
         let end_on_panic = EndOnPanic;
         if let Some(debugger) = shared.debugger.get() {
-            let mut values = Vec::new();
+            let (mut values, mut budget) = (Vec::new(), Budget::default());
             for index in 1..=ffi::lua_gettop(state) {
                 values.extend(if index == 1 { &b""[..] } else { b", " });
-                values.append(&mut spell(state, index));
+                put_value(state, index, 0, &mut budget, &mut values);
             }
             debugger.show_values(&values);
         }
@@ -207,30 +248,45 @@ unsafe extern "C-unwind" fn note_failure(state: *mut lua_State) -> c_int {
     0
 }
 
+/// What may still be spelled: bytes, and elements of tables.
+struct Budget {
+    bytes: usize,
+    elements_count: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget { bytes: SPELLED_BYTES_MAX, elements_count: ELEMENTS_COUNT_MAX }
+    }
+}
+
 /// The value at `index`, which counts from the bottom of the stack, as the client sees it.
-unsafe fn spell(state: *mut lua_State, index: c_int) -> Vec<u8> {
+unsafe fn spell(state: *mut lua_State, index: c_int, budget: &mut Budget) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut left = ELEMENTS_COUNT_MAX;
     // SAFETY: the caller has seen to room on the stack.
-    unsafe { put_value(state, index, 0, &mut left, &mut out) };
+    unsafe { put_value(state, index, 0, budget, &mut out) };
     out
 }
 
-unsafe fn put_value(state: *mut lua_State, index: c_int, depth: u32, left: &mut u32, out: &mut Vec<u8>) {
+unsafe fn put_value(state: *mut lua_State, index: c_int, depth: u32, budget: &mut Budget, out: &mut Vec<u8>) {
     if depth == DEPTH_MAX {
         out.extend(b"<max recursion level reached! Nested table?>");
         return;
     }
+    let before = out.len();
     // SAFETY: each value is read as what it is, which changes nothing.
     unsafe {
         match ffi::lua_type(state, index) {
-            ffi::LUA_TSTRING => put_quoted(out, text_at(state, index)),
+            ffi::LUA_TTABLE => return put_table(state, index, depth + 1, budget, out),
+            ffi::LUA_TSTRING => {
+                let text = text_at(state, index);
+                put_quoted(out, &text[..text.len().min(budget.bytes)]);
+            }
             ffi::LUA_TBOOLEAN => {
                 out.extend(if ffi::lua_toboolean(state, index) == 0 { &b"false"[..] } else { b"true" });
             }
             ffi::LUA_TNUMBER => out.extend(format_general(ffi::lua_tonumber(state, index), 6).as_bytes()),
             ffi::LUA_TNIL => out.extend(b"nil"),
-            ffi::LUA_TTABLE => put_table(state, index, depth + 1, left, out),
             other => {
                 let name = match other {
                     ffi::LUA_TFUNCTION => "function",
@@ -243,10 +299,11 @@ unsafe fn put_value(state: *mut lua_State, index: c_int, depth: u32, left: &mut 
             }
         }
     }
+    budget.bytes = budget.bytes.saturating_sub(out.len() - before);
 }
 
 /// A table whose keys are 1, 2, … is shown without them.
-unsafe fn put_table(state: *mut lua_State, index: c_int, depth: u32, left: &mut u32, out: &mut Vec<u8>) {
+unsafe fn put_table(state: *mut lua_State, index: c_int, depth: u32, budget: &mut Budget, out: &mut Vec<u8>) {
     let (mut elements, mut is_list) = (Vec::new(), true);
     // SAFETY: two places on the stack per table; walking a table from its own keys raises nothing.
     unsafe {
@@ -257,12 +314,12 @@ unsafe fn put_table(state: *mut lua_State, index: c_int, depth: u32, left: &mut 
             is_list &= ffi::lua_type(state, top - 1) == ffi::LUA_TNUMBER
                 && (ffi::lua_tonumber(state, top - 1) - expected).abs() < f64::EPSILON;
             let (mut key, mut value) = (Vec::new(), Vec::new());
-            put_value(state, top - 1, depth, left, &mut key);
-            put_value(state, top, depth, left, &mut value);
+            put_value(state, top - 1, depth, budget, &mut key);
+            put_value(state, top, depth, budget, &mut value);
             elements.push((key, value));
             ffi::lua_settop(state, top - 1);
-            *left = left.saturating_sub(1);
-            if *left == 0 {
+            budget.elements_count = budget.elements_count.saturating_sub(1);
+            if budget.elements_count == 0 || budget.bytes == 0 {
                 ffi::lua_settop(state, top - 2);
                 break;
             }
@@ -335,17 +392,18 @@ impl Frames for Stack<'_> {
     fn local(&mut self, name: &[u8]) -> Option<Vec<u8>> {
         let mut functions = (0..).map_while(|level| self.at(level)).filter(|function| !is_of_sandbox(function));
         // SAFETY: the hook has seen to room on the stack.
-        let value = |found: &[u8], index| (found == name).then(|| unsafe { spell(self.state, index) });
+        let value =
+            |found: &[u8], index| (found == name).then(|| unsafe { spell(self.state, index, &mut Budget::default()) });
         functions.find_map(|function| self.each_local(&function, value))
     }
 
     fn locals(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut locals = Vec::new();
+        let (mut locals, mut budget) = (Vec::new(), Budget::default());
         if let Some(function) = self.at(0) {
             self.each_local(&function, |name, index| {
                 if !name.starts_with(b"(*temporary)") {
                     // SAFETY: as `local`.
-                    locals.push((name.to_vec(), unsafe { spell(self.state, index) }));
+                    locals.push((name.to_vec(), unsafe { spell(self.state, index, &mut budget) }));
                 }
                 None::<()>
             });
@@ -367,18 +425,28 @@ impl Frames for Stack<'_> {
         if code.first() == Some(&BINARY_MARK) {
             return Err(b"compiled code is not loaded".to_vec());
         }
-        let (state, expression) = (self.state, [b"return ", code].concat());
-        // SAFETY: compiling and running are protected; what they leave is taken off the stack. Text is compiled, never
-        // bytecode.
+        if let Some(debugger) = self.shared.debugger.get() {
+            debugger.begin_eval();
+        }
+        let expression = [b"return ", code].concat();
+        // SAFETY: compiling and running are protected; what they leave is taken off the thread's stack. Text is compiled,
+        // never bytecode. The globals are those of what stands still.
         unsafe {
-            let top = ffi::lua_gettop(state);
+            ffi::lua_pushlightuserdata(self.state, (&raw const EVAL_KEY).cast_mut().cast());
+            ffi::lua_rawget(self.state, ffi::LUA_REGISTRYINDEX);
+            let thread = ffi::lua_tothread(self.state, -1);
+            ffi::lua_pop(self.state, 1);
+            ffi::lua_pushvalue(self.state, ffi::LUA_GLOBALSINDEX);
+            ffi::lua_xmove(self.state, thread, 1);
+            ffi::lua_replace(thread, ffi::LUA_GLOBALSINDEX);
+            ffi::lua_sethook(thread, Some(eval_hook), ffi::LUA_MASKCOUNT, TICK_INSTRUCTIONS as c_int);
             let load = |text: &[u8]| {
-                ffi::lua_settop(state, top);
-                ffi::luaL_loadbuffer(state, text.as_ptr().cast(), text.len(), EVAL_NAME.as_ptr()) == 0
+                ffi::lua_settop(thread, 0);
+                ffi::luaL_loadbuffer(thread, text.as_ptr().cast(), text.len(), EVAL_NAME.as_ptr()) == 0
             };
-            let is_well = (load(&expression) || load(code)) && ffi::lua_pcall(state, 0, 1, 0) == 0;
-            let result = if is_well { Ok(spell(state, top + 1)) } else { Err(error_at(state, top + 1)) };
-            ffi::lua_settop(state, top);
+            let is_well = (load(&expression) || load(code)) && ffi::lua_pcall(thread, 0, 1, 0) == 0;
+            let result = if is_well { Ok(spell(thread, 1, &mut Budget::default())) } else { Err(error_at(thread, 1)) };
+            ffi::lua_settop(thread, 0);
             result
         }
     }
@@ -397,23 +465,24 @@ impl Frames for Stack<'_> {
 
 /// The text of the error at `index`: of a table, what it says.
 unsafe fn error_at(state: *mut lua_State, index: c_int) -> Vec<u8> {
+    let said = |text: &[u8]| text[..text.len().min(SPELLED_BYTES_MAX)].to_vec();
     // SAFETY: looking for a field by its name allocates nothing but the name, which `sandbox.lua` has made before.
     unsafe {
         match ffi::lua_type(state, index) {
-            ffi::LUA_TSTRING => text_at(state, index).to_vec(),
+            ffi::LUA_TSTRING => said(text_at(state, index)),
             ffi::LUA_TTABLE => {
                 ffi::lua_pushnil(state);
                 while ffi::lua_next(state, index) != 0 {
                     let top = ffi::lua_gettop(state);
                     let is_text = [top - 1, top].iter().all(|at| ffi::lua_type(state, *at) == ffi::LUA_TSTRING);
                     if is_text && text_at(state, top - 1) == b"err" {
-                        return text_at(state, top).to_vec();
+                        return said(text_at(state, top));
                     }
                     ffi::lua_settop(state, top - 1);
                 }
-                spell(state, index)
+                spell(state, index, &mut Budget::default())
             }
-            _ => spell(state, index),
+            _ => spell(state, index, &mut Budget::default()),
         }
     }
 }

@@ -96,8 +96,10 @@ pub(super) fn put_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// Appends the first reply of `replies` as a person reads it. Returns what follows it.
-pub(super) fn put_reply<'r>(out: &mut Vec<u8>, replies: &'r [u8]) -> &'r [u8] {
+/// Appends the first reply of `replies` as a person reads it, until `out` has some `bytes_max`. Returns what follows it,
+/// or nothing when it was too long.
+pub(super) fn put_reply<'r>(out: &mut Vec<u8>, replies: &'r [u8], bytes_max: usize) -> &'r [u8] {
+    let Some(left) = bytes_max.checked_sub(out.len()) else { return &[] };
     let Some((head, end)) = line(replies, 0) else { return &[] };
     let Some((marker, text)) = head.split_first() else { return &replies[end..] };
     let (rest, number) = (&replies[end..], leading_number(text));
@@ -105,20 +107,23 @@ pub(super) fn put_reply<'r>(out: &mut Vec<u8>, replies: &'r [u8]) -> &'r [u8] {
         b'$' | b'*' if number < 0 => out.extend(b"NULL"),
         b'$' | b'=' => {
             let bytes = (number.max(0) as usize).min(rest.len());
-            put_quoted(out, &rest[..bytes]);
+            put_quoted(out, &rest[..bytes.min(left)]);
             return rest.get(bytes + 2..).unwrap_or_default();
         }
-        b'+' | b'-' => put_quoted(out, head),
-        b'*' | b'>' => return put_replies(out, rest, number, [b"[", b"]"]),
-        b'~' => return put_replies(out, rest, number, [b"~(", b")"]),
+        b'+' | b'-' => put_quoted(out, &head[..head.len().min(left)]),
+        b'*' | b'>' => return put_replies(out, rest, number, [b"[", b"]"], bytes_max),
+        b'~' => return put_replies(out, rest, number, [b"~(", b")"], bytes_max),
         b'%' => {
             let mut rest = rest;
             out.push(b'{');
             for index in 0..number {
+                if rest.is_empty() {
+                    break;
+                }
                 out.extend(if index == 0 { &b""[..] } else { b"," });
-                rest = put_reply(out, rest);
+                rest = put_reply(out, rest, bytes_max);
                 out.extend(b" => ");
-                rest = put_reply(out, rest);
+                rest = put_reply(out, rest, bytes_max);
             }
             out.push(b'}');
             return rest;
@@ -135,11 +140,20 @@ pub(super) fn put_reply<'r>(out: &mut Vec<u8>, replies: &'r [u8]) -> &'r [u8] {
     rest
 }
 
-fn put_replies<'r>(out: &mut Vec<u8>, mut rest: &'r [u8], count: i64, [open, close]: [&[u8]; 2]) -> &'r [u8] {
+fn put_replies<'r>(
+    out: &mut Vec<u8>,
+    mut rest: &'r [u8],
+    count: i64,
+    [open, close]: [&[u8]; 2],
+    bytes_max: usize,
+) -> &'r [u8] {
     out.extend(open);
     for index in 0..count {
+        if rest.is_empty() {
+            break;
+        }
         out.extend(if index == 0 { &b""[..] } else { b"," });
-        rest = put_reply(out, rest);
+        rest = put_reply(out, rest, bytes_max);
     }
     out.extend(close);
     rest
@@ -203,8 +217,19 @@ mod tests {
             (",1.5\r\n", "(double) 1.5"),
         ] {
             let mut out = Vec::new();
-            assert_eq!(put_reply(&mut out, reply.as_bytes()), b"", "{reply:?}");
+            assert_eq!(put_reply(&mut out, reply.as_bytes(), 100), b"", "{reply:?}");
             assert_eq!(String::from_utf8_lossy(&out), spelled);
+        }
+    }
+
+    #[test]
+    fn a_reply_is_spelled_no_further_than_was_said() {
+        let text = "x".repeat(1000);
+        let one = format!("${}\r\n{text}\r\n", text.len());
+        for reply in [one.clone(), format!("*300\r\n{}", one.repeat(300)), format!("%150\r\n{}", one.repeat(300))] {
+            let mut out = Vec::new();
+            put_reply(&mut out, reply.as_bytes(), 100);
+            assert!((100..120).contains(&out.len()), "{} bytes", out.len());
         }
     }
 }

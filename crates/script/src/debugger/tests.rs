@@ -24,6 +24,10 @@ impl Console for Wire {
         self.0.said.borrow_mut().pop_front()
     }
 
+    fn is_gone(&self) -> bool {
+        self.0.said.borrow().is_empty()
+    }
+
     fn now_ms(&self) -> u64 {
         *self.0.now_ms.borrow()
     }
@@ -158,27 +162,40 @@ fn commands_are_shown_while_it_steps() {
 }
 
 #[test]
-fn who_has_gone_stops_nothing_and_what_does_not_end_is_ended() {
+fn who_has_gone_stops_nothing_and_what_does_not_end_is_endless() {
     let (desk, debugger) = session(&["b 2"]);
     assert_eq!(debugger.reach(at(1), &mut Fake), Ok(()));
-    assert_eq!(debugger.reach(at(2), &mut Fake), Ok(()));
-    let tick = At { is_tick: true, ..at(3) };
-    assert_eq!(debugger.reach(tick, &mut Fake), Ok(()));
-    *desk.now_ms.borrow_mut() = ENDLESS_AFTER_MS;
-    assert_eq!(debugger.reach(at(3), &mut Fake), Ok(()), "a line is no look at the clock");
-    assert_eq!(debugger.reach(tick, &mut Fake), Err(Raised::Endless));
-    assert_eq!(sent(&desk).matches("Stopped").count(), 2);
+    debugger.ask_to_stop();
+    for _ in 0..2 {
+        assert_eq!(debugger.reach(at(2), &mut Fake), Ok(()));
+        assert_eq!(debugger.reach(At { is_tick: true, ..at(3) }, &mut Fake), Ok(()));
+        assert_eq!(debugger.is_endless(), *desk.now_ms.borrow() == ENDLESS_AFTER_MS);
+        *desk.now_ms.borrow_mut() = ENDLESS_AFTER_MS;
+    }
+    assert_eq!(sent(&desk).matches("Stopped").count(), 1);
+}
+
+#[test]
+fn code_of_the_clients_has_a_time_of_its_own() {
+    let (desk, debugger) = session(&["c"]);
+    *desk.now_ms.borrow_mut() = 3 * ENDLESS_AFTER_MS;
+    debugger.begin_eval();
+    assert!(!debugger.is_eval_slow() && !debugger.is_endless(), "its client is there");
+    *desk.now_ms.borrow_mut() += ENDLESS_AFTER_MS;
+    assert!(debugger.is_eval_slow());
 }
 
 #[test]
 fn an_abort_and_bytes_that_are_no_command_are_errors() {
     let (_, debugger) = session(&["a"]);
-    assert_eq!(debugger.reach(at(1), &mut Fake), Err(Raised::Error("script aborted for user request")));
+    assert_eq!(debugger.reach(at(1), &mut Fake), Err(Raised("script aborted for user request")));
     let (desk, debugger) = session(&[]);
     desk.said.borrow_mut().push_back(b"step\r\n".to_vec());
-    assert_eq!(debugger.reach(at(1), &mut Fake), Err(Raised::Error("protocol error")));
+    assert_eq!(debugger.reach(at(1), &mut Fake), Err(Raised("protocol error")));
+    debugger.ask_to_stop();
+    assert_eq!(debugger.reach(at(1), &mut Fake), Ok(()), "what was broken is gone, and so is the client");
     let (desk, debugger) = session(&[]);
     let endless = [&b"*2\r\n$1000000\r\n"[..], &vec![b'x'; RECEIVED_BYTES_MAX]].concat();
     desk.said.borrow_mut().push_back(endless);
-    assert_eq!(debugger.reach(at(1), &mut Fake), Err(Raised::Error("max client buffer reached")));
+    assert_eq!(debugger.reach(at(1), &mut Fake), Err(Raised("max client buffer reached")));
 }

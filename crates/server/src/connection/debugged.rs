@@ -9,8 +9,9 @@
 //!
 //! Deliberately not here: what is said on the way, and what the script's commands run on.
 //!
-//! Invariants: a client that has gone takes its channels along, and the script runs on without it; other clients are held
-//! back exactly as long as the thread of a session with SYNC is there; lines pass the gate as replies do.
+//! Invariants: a client that has gone takes its channels along, and the script runs on without it; what it sends is read
+//! whatever the script does, so that its going is seen; other clients are held back exactly as long as the thread of a
+//! session with SYNC is there; lines pass the gate as replies do.
 
 use super::{Connection, End, READ_BYTES, Stream, Watching, poll_read_into};
 use crate::clients::Client;
@@ -22,11 +23,13 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use tokio::sync::mpsc;
 
-/// Reads that wait for the script, and answers that wait for the client.
-const READS_COUNT_MAX: usize = 4;
+/// Bytes of the client's that wait for the script: one that sends more has not waited for any answer, and is cut off.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+/// Answers that wait for the client.
 const ANSWERS_COUNT_MAX: usize = 4;
 
 /// What the thread has for the client.
@@ -38,7 +41,8 @@ struct Told {
 /// The thread's end of the way.
 struct Line {
     to_client: mpsc::Sender<Told>,
-    from_client: mpsc::Receiver<Vec<u8>>,
+    from_client: mpsc::UnboundedReceiver<Vec<u8>>,
+    waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl DebugLine for Line {
@@ -48,7 +52,13 @@ impl DebugLine for Line {
     }
 
     fn receive(&mut self) -> Option<Vec<u8>> {
-        self.from_client.blocking_recv()
+        let bytes = self.from_client.blocking_recv()?;
+        self.waiting_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+        Some(bytes)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.to_client.is_closed()
     }
 }
 
@@ -102,12 +112,14 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             return Ok(None);
         };
         let (to_client, mut told) = mpsc::channel(ANSWERS_COUNT_MAX);
-        let (to_script, from_client) = mpsc::channel(READS_COUNT_MAX);
+        let (to_script, from_client) = mpsc::unbounded_channel();
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let line = Line { to_client, from_client, waiting_bytes: Arc::clone(&waiting_bytes) };
         let (server, client) = (Arc::clone(&self.server), Arc::clone(&self.client));
         let (session, debugging) = (self.session.clone(), debugging.clone());
         let alone = (debugging.mode == DebugMode::Sync).then(|| Alone::of(&server));
         let thread = std::thread::Builder::new().name("debugged".to_owned()).spawn(move || {
-            run(&server, &client, session, &debugging, Line { to_client, from_client }, alone);
+            run(&server, &client, session, &debugging, line, alone);
             // The process does not end before this: nothing of the server may be held any more.
             drop((server, client));
             drop(counted);
@@ -119,7 +131,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         }
         let client = Arc::clone(&self.client);
         let _debugging = client.debugging();
-        while let Some(Told { bytes, revealed }) = self.hear(&to_script, &mut told).await? {
+        while let Some(Told { bytes, revealed }) = self.hear(&to_script, &waiting_bytes, &mut told).await? {
             self.session.revealed = self.session.revealed.max(revealed);
             self.out.extend_from_slice(&bytes);
             self.flush().await?;
@@ -132,7 +144,8 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
     /// ended.
     async fn hear(
         &mut self,
-        to_script: &mpsc::Sender<Vec<u8>>,
+        to_script: &mpsc::UnboundedSender<Vec<u8>>,
+        waiting_bytes: &AtomicUsize,
         told: &mut mpsc::Receiver<Told>,
     ) -> Result<Option<Told>, End> {
         let (client, stream) = (Arc::clone(&self.client), &mut self.stream);
@@ -140,21 +153,24 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             if client.is_killed(ctx) {
                 return Poll::Ready(Err(End::Killed));
             }
-            if let Poll::Ready(told) = told.poll_recv(ctx) {
-                return Poll::Ready(Ok(told));
-            }
-            // What the script does not take is left with the client: each command is answered before the next is read.
-            while let Ok(room) = to_script.try_reserve() {
-                let mut bytes = Vec::with_capacity(READ_BYTES);
-                match poll_read_into(Pin::new(&mut *stream), ctx, &mut bytes) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Closed)),
-                    Poll::Ready(Ok(count)) => client.count_in(count),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
-                    Poll::Pending => break,
+            loop {
+                if let Poll::Ready(told) = told.poll_recv(ctx) {
+                    return Poll::Ready(Ok(told));
                 }
-                room.send(bytes);
+                let mut bytes = Vec::with_capacity(READ_BYTES);
+                let count = match poll_read_into(Pin::new(&mut *stream), ctx, &mut bytes) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Closed)),
+                    Poll::Ready(Ok(count)) => count,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                    Poll::Pending => return Poll::Pending,
+                };
+                client.count_in(count);
+                if WAITING_BYTES_MAX < waiting_bytes.fetch_add(count, Ordering::Relaxed) + count {
+                    return Poll::Ready(Err(End::OverLimit));
+                }
+                // A script that has ended says so by `told`.
+                drop(to_script.send(bytes));
             }
-            Poll::Pending
         })
         .await
     }
