@@ -471,7 +471,19 @@ ENDLESS = [
     "loadstring('while true do end')()",
     "loadstring('while true do end', '=sandbox')()",
     "while true do pcall(function() while true do redis.breakpoint() end end) end",
+    "xpcall(function() while true do redis.breakpoint() end end, function() while true do end end)",
+    "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
 ]
+
+SLOW = [
+    "while true do end",
+    "while true do pcall(function() while true do end end) end",
+    "xpcall(function() while true do end end, function() while true do end end)",
+    "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+]
+
+# As deep as functions of C go in Lua, with a large buffer in each.
+DEEP = "local function f(n) if n == 0 then return {last} end return ('x'):gsub('x', function() return f(n - 1) end) end {do_it}"
 
 
 def endless_scripts_end(port):
@@ -485,10 +497,23 @@ def endless_scripts_end(port):
             session.connection.socket.close()
             expect(command(port, "ping"), b"PONG")
     session = Session(port, "yes", "local x = 1\nreturn x", "k1")
-    for code in ("while true do end", "while true do pcall(function() while true do end end) end"):
-        assert b"takes too long" in session.say("e", *code.split())[0]
+    for code in SLOW:
+        assert b"takes too long" in session.say("e", *code.split())[0], code
     expect(session.say("e", "1", "+", "1"), [b"<retval> 2"])
     expect(session.end(), 1)
+    # An abort is met in a function whose errors are handled by what does not end.
+    session = Session(port, "yes", "xpcall(function()\nreturn 1\nend, function() while true do end end)\nreturn 2", "k1")
+    session.say("b", "2")
+    assert b"Stopped at 2" in session.say("c")[0]
+    expect(session.say("a"), [b"<endsession>"])
+    expect(session.connection.read(), 2)
+    script = "local function g()\nreturn ''\nend\n" + DEEP.format(last="g()", do_it="return f(150)")
+    session = Session(port, "yes", script, "k1")
+    session.say("b", "2")
+    assert b"break point" in session.say("c")[0]
+    code = DEEP.format(last="''", do_it="return f(150)")
+    assert b"<retval>" in session.say("e", *code.split())[0]
+    session.connection.socket.close()
 
 
 def much_is_bounded(port):

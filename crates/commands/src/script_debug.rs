@@ -377,7 +377,7 @@ impl Own {
             let dbs = if matches!(spec.name, "copy" | "move") { all().collect() } else { vec![db] };
             return dbs.into_iter().try_for_each(|db| keys.iter().try_for_each(|key| self.copy(&mut from, db, key)));
         }
-        let is_flush_refused = || args.count() != 1 && !args.skip(1).iter().all(is_flush_mode);
+        let is_flush_refused = || 2 < args.count() || args.count() == 2 && !is_flush_mode(args.at(1));
         match spec.name {
             "flushall" | "flushdb" if is_flush_refused() => {}
             "flushall" => self.is_complete = [true; DB_COUNT],

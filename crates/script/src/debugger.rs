@@ -434,9 +434,10 @@ impl Debugger {
         state.since_ms = state.console.now_ms();
     }
 
-    /// Whether code of the client's has run for too long.
+    /// Whether code of the client's runs, and has for too long.
     fn is_eval_slow(&self) -> bool {
-        self.state.borrow().is_slow()
+        let state = &*self.state.borrow();
+        state.is_stopped && state.is_slow()
     }
 
     /// Something happened in Lua: stops there if it is to, until the client has it go on.

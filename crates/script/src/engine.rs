@@ -63,7 +63,7 @@ pub enum Stop {
     Killed,
     /// Its caller gave up; see [`Called::Abandoned`].
     Abandoned,
-    /// A library took too long to load.
+    /// A library took too long to load, or code of a debugger's client to run.
     TimedOut,
 }
 
@@ -153,6 +153,8 @@ pub(crate) struct Shared {
     pub(crate) protocol: Cell<Protocol>,
     pub(crate) seed: Cell<u64>,
     pub(crate) cjson: RefCell<crate::cjson::Settings>,
+    /// The last error was raised by a debugger's hook: where one of those is handled, nothing interrupts the handler.
+    pub(crate) is_raised: Cell<bool>,
     /// Who looks at what the state's script does.
     pub(crate) debugger: OnceCell<Rc<Debugger>>,
 }
@@ -220,6 +222,7 @@ impl Engine {
             protocol: Cell::new(Protocol::Resp2),
             seed: Cell::new(options.seed),
             cjson: RefCell::default(),
+            is_raised: Cell::new(false),
             debugger: OnceCell::new(),
         });
         let functions = native::functions(&lua, &shared, options)?;

@@ -220,6 +220,8 @@ pub(crate) fn functions(lua: &Lua, shared: &Rc<Shared>, options: &Options) -> Lu
     native.raw_set("setresp", lua.create_function(setresp)?)?;
     let stopping = Rc::clone(shared);
     native.raw_set("is_stopped", lua.create_function(move |_, ()| Ok(stopping.is_stopped()))?)?;
+    let raised = Rc::clone(shared);
+    native.raw_set("is_raised", lua.create_function(move |_, ()| Ok(raised.is_raised.get()))?)?;
     native.raw_set("where", lua.create_function(|lua, ()| Ok(place(lua).unzip()))?)?;
     for (name, function) in crate::debugger::frames::functions(lua, shared)? {
         native.raw_set(name, function)?;

@@ -272,10 +272,11 @@ local function finish_xpcall(ok, ...)
     return ok, ...
 end
 
--- A handler runs where the error was raised, and nothing interrupts it there: none runs once the script is to stop.
+-- A handler runs where the error was raised, and nothing interrupts it there: none runs once the script is to stop, nor of
+-- an error that a debugger raised.
 function base.xpcall(f, handler)
     return finish_xpcall(xpcall(f, function(err)
-        if native.is_stopped() then
+        if native.is_stopped() or native.is_raised() then
             return err
         end
         return handler(as_table(err))

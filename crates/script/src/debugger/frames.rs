@@ -26,10 +26,14 @@ use std::rc::Rc;
 /// Tables within each other that are shown, and elements of all of them.
 const DEPTH_MAX: u32 = 10;
 const ELEMENTS_COUNT_MAX: u32 = 100_000;
+/// Bytes and elements of each local variable that are shown, whatever the others take.
+const LOCAL_BYTES_MIN: usize = 64 << 10;
+const LOCAL_ELEMENTS_COUNT_MIN: u32 = 1000;
 /// Places on the stack that all of this takes: a key and a value per table, and some.
 const STACK_PLACES: c_int = 2 * DEPTH_MAX as c_int + 20;
 /// What code of the client's is called in errors. `sandbox.lua` holds this string, which the compiler does not.
 const EVAL_NAME: &CStr = c"@ldb_eval";
+const EVAL_STOPPED: &[u8] = b"the code takes too long";
 const BINARY_MARK: u8 = 27;
 
 /// Their addresses are where the registry keeps what the hooks need, and the thread that code of the client's runs in.
@@ -105,9 +109,12 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, event: *mut lua_Debug) {
     // SAFETY: nothing is owned here.
     unsafe {
         ffi::luaL_checkstack(state, STACK_PLACES, std::ptr::null());
-        match stop(state, event, shared_of(state)) {
+        let shared = shared_of(state);
+        shared.is_raised.set(false);
+        match stop(state, event, shared) {
             Ended::Well => {}
             Ended::Raises(error) => {
+                shared.is_raised.set(true);
                 ffi::lua_createtable(state, 0, 4);
                 push(state, b"err");
                 push(state, b"ERR ");
@@ -124,33 +131,37 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, event: *mut lua_Debug) {
     }
 }
 
-/// Looks whether code of the client's has run for too long, or the process is stopping: from then on each of its
-/// instructions is an error, whatever it catches.
-unsafe extern "C-unwind" fn eval_hook(state: *mut lua_State, _event: *mut lua_Debug) {
+/// What code of the client's is looked at with: once it is to stop, each line of it is an error, whatever it catches.
+unsafe extern "C-unwind" fn eval_hook(state: *mut lua_State, event: *mut lua_Debug) {
     // SAFETY: nothing is owned here when an error is raised.
     unsafe {
         ffi::luaL_checkstack(state, STACK_PLACES, std::ptr::null());
         let shared = shared_of(state);
         let end_on_panic = EndOnPanic;
-        note_stop(shared);
-        let ends = shared.is_stopped() || shared.debugger.get().is_some_and(|debugger| debugger.is_eval_slow());
+        if (*event).event == ffi::LUA_HOOKCOUNT {
+            note_stop(shared);
+        }
         std::mem::forget(end_on_panic);
-        if ends {
-            ffi::lua_sethook(state, Some(eval_hook), ffi::LUA_MASKCOUNT, 1);
-            push(state, b"the code takes too long");
+        if shared.is_stopped() {
+            push(state, EVAL_STOPPED);
             ffi::lua_error(state);
         }
     }
 }
 
-/// Has the script stop where the process does, or where it does not end and nobody looks on.
+/// Has what runs stop where the process does, where it does not end and nobody looks on, or, of the client's code, where it
+/// takes too long.
 fn note_stop(shared: &Shared) {
     if shared.is_stopped() {
         return;
     }
-    let is_endless = || shared.debugger.get().is_some_and(|debugger| debugger.is_endless());
     let why = shared.reach.with(|caller| caller.tick()).flatten();
-    if let Some(why) = why.or_else(|| is_endless().then_some(Stop::Killed)) {
+    let of_debugger = || match shared.debugger.get() {
+        Some(debugger) if debugger.is_endless() => Some(Stop::Killed),
+        Some(debugger) if debugger.is_eval_slow() => Some(Stop::TimedOut),
+        _ => None,
+    };
+    if let Some(why) = why.or_else(of_debugger) {
         shared.stop.set(Some(why));
     }
 }
@@ -402,6 +413,9 @@ impl Frames for Stack<'_> {
         if let Some(function) = self.at(0) {
             self.each_local(&function, |name, index| {
                 if !name.starts_with(b"(*temporary)") {
+                    // What one of them takes leaves the others enough to be seen by.
+                    budget.bytes = budget.bytes.max(LOCAL_BYTES_MIN);
+                    budget.elements_count = budget.elements_count.max(LOCAL_ELEMENTS_COUNT_MIN);
                     // SAFETY: as `local`.
                     locals.push((name.to_vec(), unsafe { spell(self.state, index, &mut budget) }));
                 }
@@ -439,7 +453,8 @@ impl Frames for Stack<'_> {
             ffi::lua_pushvalue(self.state, ffi::LUA_GLOBALSINDEX);
             ffi::lua_xmove(self.state, thread, 1);
             ffi::lua_replace(thread, ffi::LUA_GLOBALSINDEX);
-            ffi::lua_sethook(thread, Some(eval_hook), ffi::LUA_MASKCOUNT, TICK_INSTRUCTIONS as c_int);
+            let mask = ffi::LUA_MASKLINE | ffi::LUA_MASKCOUNT;
+            ffi::lua_sethook(thread, Some(eval_hook), mask, TICK_INSTRUCTIONS as c_int);
             let load = |text: &[u8]| {
                 ffi::lua_settop(thread, 0);
                 ffi::luaL_loadbuffer(thread, text.as_ptr().cast(), text.len(), EVAL_NAME.as_ptr()) == 0
@@ -447,6 +462,11 @@ impl Frames for Stack<'_> {
             let is_well = (load(&expression) || load(code)) && ffi::lua_pcall(thread, 0, 1, 0) == 0;
             let result = if is_well { Ok(spell(thread, 1, &mut Budget::default())) } else { Err(error_at(thread, 1)) };
             ffi::lua_settop(thread, 0);
+            // The script goes on where only its client's code was stopped.
+            if self.shared.stop.get() == Some(Stop::TimedOut) {
+                self.shared.stop.set(None);
+                return Err(EVAL_STOPPED.to_vec());
+            }
             result
         }
     }

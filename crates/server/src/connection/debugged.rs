@@ -29,6 +29,11 @@ use tokio::sync::mpsc;
 
 /// Bytes of the client's that wait for the script: one that sends more has not waited for any answer, and is cut off.
 const WAITING_BYTES_MAX: usize = 1 << 20;
+/// What a read that waits is counted for beside its bytes.
+const READ_OVERHEAD_BYTES: usize = 64;
+/// Stack of a script's thread: Lua nests functions of C 200 deep, buffers of some KiB each, and once more in code that is
+/// run while it stands still.
+const STACK_BYTES: usize = 16 << 20;
 /// Answers that wait for the client.
 const ANSWERS_COUNT_MAX: usize = 4;
 
@@ -53,7 +58,7 @@ impl DebugLine for Line {
 
     fn receive(&mut self) -> Option<Vec<u8>> {
         let bytes = self.from_client.blocking_recv()?;
-        self.waiting_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+        self.waiting_bytes.fetch_sub(bytes.len() + READ_OVERHEAD_BYTES, Ordering::Relaxed);
         Some(bytes)
     }
 
@@ -118,7 +123,7 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         let (server, client) = (Arc::clone(&self.server), Arc::clone(&self.client));
         let (session, debugging) = (self.session.clone(), debugging.clone());
         let alone = (debugging.mode == DebugMode::Sync).then(|| Alone::of(&server));
-        let thread = std::thread::Builder::new().name("debugged".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("debugged".to_owned()).stack_size(STACK_BYTES).spawn(move || {
             run(&server, &client, session, &debugging, line, alone);
             // The process does not end before this: nothing of the server may be held any more.
             drop((server, client));
@@ -165,7 +170,9 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
                     Poll::Pending => return Poll::Pending,
                 };
                 client.count_in(count);
-                if WAITING_BYTES_MAX < waiting_bytes.fetch_add(count, Ordering::Relaxed) + count {
+                bytes.shrink_to_fit();
+                let more = count + READ_OVERHEAD_BYTES;
+                if WAITING_BYTES_MAX < waiting_bytes.fetch_add(more, Ordering::Relaxed) + more {
                     return Poll::Ready(Err(End::OverLimit));
                 }
                 // A script that has ended says so by `told`.
