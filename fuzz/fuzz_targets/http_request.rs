@@ -6,8 +6,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use wire::http::{
-    BodyLength, Chunks, HEAD_BYTES_MAX, HeadError, HeaderSpace, PathPattern, parse_head, percent_decode, query_decode,
-    query_pairs, split_target,
+    BodyLength, Chunks, HEAD_BYTES_MAX, HeadError, HeadReader, PathPattern, percent_decode, query_decode, query_pairs,
+    split_target,
 };
 
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -17,9 +17,13 @@ type Seen = (Vec<(String, Vec<u8>)>, Option<HeadError>);
 
 fn look(bytes: &[u8], piece_bytes: usize) -> Seen {
     let (mut seen, mut start, mut shown) = (Vec::new(), 0, 0);
+    let mut reader = HeadReader::default();
     loop {
-        let mut space = HeaderSpace::new();
-        match parse_head(&bytes[start..shown], &mut space) {
+        let first = HeadReader::default().read(&bytes[start..shown]).map(|read| read.map(|(head, _)| format!("{head:?}")));
+        let read = reader.read(&bytes[start..shown]);
+        let known = read.as_ref().map(|read| read.as_ref().map(|(head, _)| format!("{head:?}"))).map_err(|error| *error);
+        assert_eq!(known, first, "a connection's heads are read as if each were the first");
+        match read {
             Err(error) => return (seen, Some(error)),
             Ok(None) if shown == bytes.len() => return (seen, None),
             Ok(None) => shown = (shown + piece_bytes).min(bytes.len()),

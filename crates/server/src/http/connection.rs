@@ -22,7 +22,7 @@ use super::doors::{self, Admitted, Visit};
 use super::events;
 use super::problem::refuse;
 use super::request::{Method, Request};
-use super::strangers::KnownHost;
+use super::strangers::Harmless;
 use crate::clients::Client;
 use crate::connection::caller::{Pace, Received};
 use crate::connection::{Caller, Connection, End, Stream};
@@ -32,7 +32,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::http::{BodyLength, ChunkError, Chunks, Head, HeadError, HeaderSpace, parse_head};
+use wire::http::{BodyLength, ChunkError, Chunks, Head, HeadError, HeadReader};
 
 /// Time in which a head must have come, from its first byte on.
 pub const HEAD_SECONDS_MAX: u64 = 10;
@@ -63,9 +63,8 @@ pub struct HttpConnection<S> {
     arguments: Arguments,
     answer: Answer,
     login: Login,
-    known_host: KnownHost,
+    harmless: Harmless,
     date: Date,
-    input: Vec<u8>,
     out: Vec<u8>,
     /// When the head in the buffer, of which a part has come, must be whole.
     head_deadline: Option<Instant>,
@@ -88,9 +87,8 @@ impl<S: Stream> HttpConnection<S> {
             arguments: Arguments::default(),
             answer: Answer::new(),
             login: Login::default(),
-            known_host: KnownHost::default(),
+            harmless: Harmless::default(),
             date: Date::default(),
-            input: Vec::new(),
             out: Vec::new(),
             head_deadline: None,
         }
@@ -98,8 +96,10 @@ impl<S: Stream> HttpConnection<S> {
 
     /// Serves until the connection ends. Returns its stream.
     pub async fn serve(mut self) -> S {
+        // Not among the others: a request borrows them while it is served.
+        let (mut input, mut heads) = (Vec::new(), HeadReader::default());
         let end = loop {
-            if let Err(end) = self.turn().await {
+            if let Err(end) = self.turn(&mut input, &mut heads).await {
                 break end;
             }
         };
@@ -107,30 +107,26 @@ impl<S: Stream> HttpConnection<S> {
         self.caller.into_stream()
     }
 
-    async fn turn(&mut self) -> Result<(), End> {
-        let input = std::mem::take(&mut self.input);
-        let passed = self.pass(&input).await;
-        self.input = input;
-        let Passed { bytes, closes } = passed?;
-        if bytes == self.input.len() {
-            self.input.clear();
+    async fn turn(&mut self, input: &mut Vec<u8>, heads: &mut HeadReader) -> Result<(), End> {
+        let Passed { bytes, closes } = self.pass(input, heads).await?;
+        if bytes == input.len() {
+            input.clear();
         } else {
-            self.input.drain(..bytes);
+            input.drain(..bytes);
         }
         self.flush().await?;
         if closes {
-            Box::pin(self.linger()).await;
+            Box::pin(self.linger(input)).await;
             return Err(End::Closed);
         }
-        self.read().await
+        self.read(input).await
     }
 
     /// Answers every request that is in the buffer.
-    async fn pass(&mut self, input: &[u8]) -> Result<Passed, End> {
+    async fn pass(&mut self, input: &[u8], heads: &mut HeadReader) -> Result<Passed, End> {
         let mut start = 0;
         while start < input.len() {
-            let mut space = HeaderSpace::new();
-            let (head, headers) = match parse_head(&input[start..], &mut space) {
+            let (head, headers) = match heads.read(&input[start..]) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => return Ok(Passed { bytes: start, closes: false }),
                 Err(error) => {
@@ -189,7 +185,7 @@ impl<S: Stream> HttpConnection<S> {
             answer: &mut self.answer,
             port: self.port,
             login: &mut self.login,
-            known_host: &mut self.known_host,
+            harmless: &mut self.harmless,
         }
     }
 
@@ -336,18 +332,18 @@ impl<S: Stream> HttpConnection<S> {
     }
 
     /// Reads what there is. A head of which a part has come must be whole in time.
-    async fn read(&mut self) -> Result<(), End> {
-        self.caller.show_buffers(&self.input, self.out.len());
-        if self.input.is_empty() {
-            if IDLE_BUFFER_BYTES_MAX < self.input.capacity() {
-                self.input = Vec::new();
+    async fn read(&mut self, input: &mut Vec<u8>) -> Result<(), End> {
+        self.caller.show_buffers(input, self.out.len());
+        if input.is_empty() {
+            if IDLE_BUFFER_BYTES_MAX < input.capacity() {
+                *input = Vec::new();
             }
         } else if self.head_deadline.is_none() {
             self.head_deadline = Some(Instant::now() + Duration::from_secs(HEAD_SECONDS_MAX));
         }
-        let room = self.input.capacity() - self.input.len();
-        let wanted = if room == 0 && !self.input.is_empty() { READ_BYTES[1] } else { room.max(READ_BYTES[0]) };
-        if self.caller.read_more(&mut self.input, wanted, self.head_deadline).await? == Received::TimedOut {
+        let room = input.capacity() - input.len();
+        let wanted = if room == 0 && !input.is_empty() { READ_BYTES[1] } else { room.max(READ_BYTES[0]) };
+        if self.caller.read_more(input, wanted, self.head_deadline).await? == Received::TimedOut {
             self.answer.begin(false);
             refuse(&mut self.answer, 408, "the head of the request did not come in time");
             self.finish(true, true).await?;
@@ -359,7 +355,7 @@ impl<S: Stream> HttpConnection<S> {
 
     /// Lets a client that is still sending read its answer: closing at once would have the system throw it away, and a client
     /// that sends all of its body before it reads would be told of a broken pipe instead (RFC 9112, section 9.6).
-    async fn linger(&mut self) {
+    async fn linger(&mut self, input: &mut Vec<u8>) {
         let begun = Instant::now();
         let last = begun + Duration::from_secs(LINGER_SECONDS_MAX);
         if !matches!(tokio::time::timeout_at(last, self.caller.shut()).await, Ok(Ok(()))) {
@@ -367,9 +363,9 @@ impl<S: Stream> HttpConnection<S> {
         }
         let mut bytes = 0;
         loop {
-            self.input.clear();
+            input.clear();
             let deadline = LINGER_PACE.deadline(begun, bytes).min(last);
-            match self.caller.read_more(&mut self.input, READ_BYTES[1], Some(deadline)).await {
+            match self.caller.read_more(input, READ_BYTES[1], Some(deadline)).await {
                 Ok(Received::Bytes(count)) if Instant::now() < last => bytes += count,
                 Ok(_) | Err(_) => return,
             }

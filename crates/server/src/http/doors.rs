@@ -5,7 +5,7 @@ use super::arguments::Arguments;
 use super::auth::Login;
 use super::problem::refuse;
 use super::request::Request;
-use super::strangers::KnownHost;
+use super::strangers::Harmless;
 use super::v1;
 use super::{hustcache, hustdb, json_store, strangers};
 use crate::connection::{Caller, End, Stream};
@@ -26,8 +26,8 @@ pub struct Visit<'v, S> {
     pub port: listener::Door,
     /// Who it is from.
     pub login: &'v mut Login,
-    /// What this connection calls the server, if that is nobody else's name.
-    pub known_host: &'v mut KnownHost,
+    /// What is known of the headers of the request before on this connection.
+    pub harmless: &'v mut Harmless,
 }
 
 /// A door, with what it found out about the path.

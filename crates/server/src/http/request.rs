@@ -86,9 +86,10 @@ impl<'r> Request<'r> {
         self.header(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// All headers.
-    pub fn headers(&self) -> impl Iterator<Item = (&'r str, &'r [u8])> {
-        self.headers.iter()
+    /// Its headers are those of the request before on the same connection.
+    #[inline]
+    pub fn repeats_headers(&self) -> bool {
+        self.headers.are_repeated()
     }
 
     /// The decoded value of the first parameter with this name. `Some(Err)` when it is spelled wrong.
@@ -118,7 +119,7 @@ pub struct BadEscape;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::http::{HeaderSpace, parse_head};
+    use wire::http::HeadReader;
 
     #[test]
     fn paths_queries_and_headers_are_told_apart() {
@@ -131,8 +132,8 @@ mod tests {
             ("*", "*", ""),
         ] {
             let text = format!("PUT {target} HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n\r\n");
-            let mut space = HeaderSpace::new();
-            let (head, headers) = parse_head(text.as_bytes(), &mut space).expect("HTTP").expect("whole");
+            let mut reader = HeadReader::default();
+            let (head, headers) = reader.read(text.as_bytes()).expect("HTTP").expect("whole");
             let request = Request::new(&head, headers);
             assert_eq!((request.method, request.path, request.query), (Method::Put, path, query));
             assert_eq!((request.header_text("x-a"), request.header("x-b")), (Some("1"), None));
@@ -142,8 +143,8 @@ mod tests {
     #[test]
     fn parameters_are_decoded() {
         let text = "GET /?a=1+2&b&c=%2 HTTP/1.1\r\nHost: x\r\n\r\n";
-        let mut space = HeaderSpace::new();
-        let (head, headers) = parse_head(text.as_bytes(), &mut space).expect("HTTP").expect("whole");
+        let mut reader = HeadReader::default();
+        let (head, headers) = reader.read(text.as_bytes()).expect("HTTP").expect("whole");
         let request = Request::new(&head, headers);
         assert_eq!(request.parameter("a"), Some(Ok(b"1 2".to_vec())));
         assert_eq!(request.parameter("b"), Some(Ok(Vec::new())));

@@ -22,54 +22,42 @@ use std::net::Ipv6Addr;
 
 const DESCRIPTIONS: [&str; 2] = ["/v1/docs", "/v1/openapi.json"];
 
-/// The last `Host` that was nobody else's: a connection mostly says the same again.
+/// Whether the headers of the last request were those of a program that calls this machine by a name of its own: a connection
+/// mostly says the same ones again.
 #[derive(Default)]
-pub struct KnownHost(Vec<u8>);
-
-impl KnownHost {
-    /// Longest that is kept.
-    const BYTES_MAX: usize = 256;
-
-    fn is_mine(&mut self, host: &[u8]) -> bool {
-        if *self.0 == *host {
-            return true;
-        }
-        let is_mine = !is_public(std::str::from_utf8(host).unwrap_or_default());
-        if is_mine && host.len() <= Self::BYTES_MAX {
-            self.0.clear();
-            self.0.extend_from_slice(host);
-        }
-        is_mine
-    }
-}
+pub struct Harmless(bool);
 
 /// Whether a request comes from a page that may not ask; the answer says so then.
 ///
 /// # Cost
-/// A look for three headers; a comparison of the host, and a look at it when it is not the last one.
+/// A test of a flag where the headers are those of the last request; else a look for four of them, and at the host.
 #[inline]
 pub fn refuses<S: Stream>(visit: &mut Visit<'_, S>) -> bool {
-    let host = visit.request.header("host").unwrap_or_default();
+    (!visit.request.repeats_headers() || !visit.harmless.0) && refuses_new(visit)
+}
+
+fn refuses_new<S: Stream>(visit: &mut Visit<'_, S>) -> bool {
+    let host = visit.request.header_text("host").unwrap_or_default();
     let origin = visit.request.header_text("origin");
     let site = visit.request.header("sec-fetch-site");
-    if origin.is_none() && site.is_none() && visit.known_host.is_mine(host) && !may_be_an_image(visit) {
-        return false;
-    }
-    refuses_page(visit, std::str::from_utf8(host).unwrap_or_default(), origin, site)
+    *visit.harmless = Harmless(origin.is_none() && site.is_none() && !is_browser(visit) && !is_public(host));
+    !visit.harmless.0 && refuses_page(visit, host, origin, site)
+}
+
+fn is_browser<S>(visit: &Visit<'_, S>) -> bool {
+    visit.request.header("user-agent").is_some_and(|agent| agent.starts_with(b"Mozilla/"))
 }
 
 /// Whether a browser asks one of hustdb's paths, which change by GET, without saying for whom: over plain HTTP it does so for
 /// addresses other than this machine's own.
-#[inline]
 fn may_be_an_image<S>(visit: &Visit<'_, S>) -> bool {
     let request = &visit.request;
     request.path.starts_with("/hust")
         && request.header("origin").is_none()
         && request.header("sec-fetch-site").is_none()
-        && request.header("user-agent").is_some_and(|agent| agent.starts_with(b"Mozilla/"))
+        && is_browser(visit)
 }
 
-#[cold]
 fn refuses_page<S: Stream>(visit: &mut Visit<'_, S>, host: &str, origin: Option<&str>, site: Option<&[u8]>) -> bool {
     let allowed = visit.caller.server().settings.text(const { SettingId::of("http-cors-origins") });
     let allowed: Vec<&str> = allowed.split_whitespace().collect();
@@ -125,15 +113,12 @@ mod tests {
         for host in
             ["127.0.0.1:8080", "10.1.2.3", "[::1]:8080", "localhost", "localhost:1", "larder:8080", "a.localhost", ""]
         {
-            assert!(!is_public(host) && KnownHost::default().is_mine(host.as_bytes()), "{host}");
+            assert!(!is_public(host), "{host}");
         }
         for host in
             ["a.example", "a.example:8080", "127.0.0.1.a.example", "[a.example]", "localhost.example.", "LOCALHOST.a"]
         {
             assert!(is_public(host), "{host}");
-            let mut known = KnownHost::default();
-            let told = ["localhost", host, "localhost", host].map(|host| known.is_mine(host.as_bytes()));
-            assert_eq!(told, [true, false, true, false], "{host}");
         }
     }
 }
