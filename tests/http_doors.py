@@ -423,6 +423,14 @@ def pages_of_strangers_change_and_read_nothing(door):
     expect_problem(door.ask("GET", "/hustdb/del?key=k", user_agent="Mozilla/5.0"), 403, "http-cors-origins")
     expect_problem(door.ask("GET", "/v1/kv/k", host="a.example:8080"), 403, "a.example:8080")
     expect(door.ask("GET", "/v1/docs", sec_fetch_site="cross-site").status, 200)
+    # However often, and whatever the connection said before: headers that come again are not looked at again.
+    for said in ({}, {}, {"user_agent": "Mozilla/5.0"}, {}):
+        for _ in range(2):
+            expect(door.ask("GET", "/v1/kv/k", **said).body, b"v")
+        for _ in range(2):
+            expect_problem(door.ask("GET", "/v1/kv/k", host="a.example:8080", **said), 403, "a.example:8080")
+        for _ in range(2):
+            expect(door.ask("GET", "/hustdb/exist?key=k", **said).status, 403 if said else 200)
     # Its own pages, and what no page sent.
     own = {"origin": f"http://localhost:{door.http_port}", "host": f"localhost:{door.http_port}", "sec_fetch_site": "same-origin"}
     expect(door.ask("GET", "/v1/kv/k", **own).body, b"v")
@@ -464,6 +472,13 @@ def what_could_be_read_in_two_ways_is_refused(door):
         (b"GET / HTTP/1.1\r\n" + HEAD + b"X: y\r\n" * 100 + b"\r\n", b"431"),
     ):
         expect(door.raw(sent)[9:12], status)
+
+
+def known_headers_excuse_no_line(door):
+    good = b"GET /v1/kv/none HTTP/1.1\r\n" + HEAD + b"\r\n"
+    for line in (b"GET  /v1/kv/none HTTP/1.1\r\n", b"GET /v1/kv/\x7f HTTP/1.1\r\n", b"GET /v1/kv/none HTTP/1.1\n", b"GET HTTP/1.1\r\n"):
+        said = door.raw(good + good + line + HEAD + b"\r\n" + good)
+        expect([part[:3] for part in said.split(b"HTTP/1.1 ")], [b"", b"404", b"404", b"400"])
 
 
 def requests_that_come_together_are_answered_in_order(door):
@@ -591,6 +606,7 @@ CHECKS = [
     pages_of_other_origins_may_ask_when_they_are_allowed,
     pages_of_strangers_change_and_read_nothing,
     what_could_be_read_in_two_ways_is_refused,
+    known_headers_excuse_no_line,
     requests_that_come_together_are_answered_in_order,
     a_body_is_asked_for_only_when_it_is_wanted,
     a_head_that_does_not_come_is_not_waited_for,

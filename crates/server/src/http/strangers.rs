@@ -22,26 +22,27 @@ use std::net::Ipv6Addr;
 
 const DESCRIPTIONS: [&str; 2] = ["/v1/docs", "/v1/openapi.json"];
 
-/// Whether the headers of the last request were those of a program that calls this machine by a name of its own: a connection
-/// mostly says the same ones again.
+/// Whether the headers of the last request were those of a program, which says none of a browser's, and calls this machine by
+/// an address, `localhost` or a name without a dot. A connection mostly says the same ones again.
 #[derive(Default)]
 pub struct Harmless(bool);
 
 /// Whether a request comes from a page that may not ask; the answer says so then.
 ///
 /// # Cost
-/// A test of a flag where the headers are those of the last request; else a look for four of them, and at the host.
+/// A test of a flag where a program says the headers of its last request again; else a look for four of them, and at the host.
 #[inline]
 pub fn refuses<S: Stream>(visit: &mut Visit<'_, S>) -> bool {
-    (!visit.request.repeats_headers() || !visit.harmless.0) && refuses_new(visit)
+    (!visit.request.repeats_headers() || !visit.harmless.0) && refuses_unknown(visit)
 }
 
-fn refuses_new<S: Stream>(visit: &mut Visit<'_, S>) -> bool {
+fn refuses_unknown<S: Stream>(visit: &mut Visit<'_, S>) -> bool {
     let host = visit.request.header_text("host").unwrap_or_default();
     let origin = visit.request.header_text("origin");
     let site = visit.request.header("sec-fetch-site");
-    *visit.harmless = Harmless(origin.is_none() && site.is_none() && !is_browser(visit) && !is_public(host));
-    !visit.harmless.0 && refuses_page(visit, host, origin, site)
+    let says_nothing = origin.is_none() && site.is_none() && !is_public(host);
+    *visit.harmless = Harmless(says_nothing && !is_browser(visit));
+    (!says_nothing || may_be_an_image(visit)) && refuses_page(visit, host, origin, site)
 }
 
 fn is_browser<S>(visit: &Visit<'_, S>) -> bool {

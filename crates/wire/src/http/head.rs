@@ -5,7 +5,11 @@
 //! request line, always read    block of headers: compared with the last one, parsed if it is another
 //! ```
 //!
-//! Deliberately not here: what is behind a head (`http.rs`), what a target means.
+//! Deliberately not here: what is behind a head (`chunks.rs`), what a target means (`target.rs`).
+//!
+//! Invariant: a head is read the same whatever was read before it.
+//!
+//! Source: RFC 9110, RFC 9112.
 
 use httparse::Header;
 use std::mem::MaybeUninit;
@@ -89,9 +93,9 @@ impl std::error::Error for HeadError {}
 /// Where a header lies in the block of all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    name: u16,
+    name_offset: u16,
     name_bytes: u16,
-    value: u16,
+    value_offset: u16,
     value_bytes: u16,
 }
 
@@ -99,8 +103,13 @@ const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize, "a place in a head fi
 
 impl Place {
     #[inline]
-    fn part(block: &[u8], start: u16, bytes: u16) -> &[u8] {
-        &block[usize::from(start)..usize::from(start) + usize::from(bytes)]
+    fn name<'b>(self, block: &'b [u8]) -> &'b [u8] {
+        &block[usize::from(self.name_offset)..][..usize::from(self.name_bytes)]
+    }
+
+    #[inline]
+    fn value<'b>(self, block: &'b [u8]) -> &'b [u8] {
+        &block[usize::from(self.value_offset)..][..usize::from(self.value_bytes)]
     }
 }
 
@@ -133,7 +142,7 @@ impl<'b> Headers<'_, 'b> {
     /// The value of the first header of this name, whose case does not matter.
     #[inline]
     pub fn find(&self, name: &str) -> Option<&'b [u8]> {
-        if self.name_lengths.contains(NameLengths::of(name.len())) { self.look_for(name) } else { None }
+        if self.name_lengths.contains(NameLengths::of(name.len())) { self.find_listed(name) } else { None }
     }
 
     /// They are, byte for byte, those of the head before on the same connection.
@@ -142,12 +151,9 @@ impl<'b> Headers<'_, 'b> {
         self.are_repeated
     }
 
-    fn look_for(&self, name: &str) -> Option<&'b [u8]> {
-        let is_it = |place: &&Place| {
-            usize::from(place.name_bytes) == name.len()
-                && Place::part(self.block, place.name, place.name_bytes).eq_ignore_ascii_case(name.as_bytes())
-        };
-        self.places.iter().find(is_it).map(|place| Place::part(self.block, place.value, place.value_bytes))
+    fn find_listed(&self, name: &str) -> Option<&'b [u8]> {
+        let is_it = |place: &&Place| place.name(self.block).eq_ignore_ascii_case(name.as_bytes());
+        self.places.iter().find(is_it).map(|place| place.value(self.block))
     }
 }
 
@@ -157,7 +163,6 @@ const METHODS: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "HEAD", "PATCH", "OP
 /// What the headers of a head come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Meaning {
-    is_http11: bool,
     keeps_alive: bool,
     expects_continue: bool,
     body: BodyLength,
@@ -167,11 +172,12 @@ struct Meaning {
 /// those of the last head are kept; where they come again, byte for byte, they mean what they meant.
 #[derive(Debug, Default)]
 pub struct HeadReader {
+    /// Of the last head that was read, whether it is kept or not.
     places: Vec<Place>,
-    /// What stands behind the request line, up to the body, and what it means in HTTP/1.1.
-    last: Option<(Vec<u8>, Meaning)>,
-    block_bytes: usize,
     name_lengths: NameLengths,
+    block_bytes: usize,
+    /// What stood behind its request line, up to the body, and what that means; `None` unless the head was HTTP/1.1.
+    kept: Option<(Vec<u8>, Meaning)>,
 }
 
 impl HeadReader {
@@ -179,14 +185,14 @@ impl HeadReader {
     /// Empty lines before it are skipped, and counted in [`Head::bytes`].
     ///
     /// # Errors
-    /// See [`HeadError`].
+    /// See [`HeadError`]. What is kept stays as it was.
     ///
     /// # Cost
     /// One pass over the request line and a comparison of the headers with the last ones; one pass over the head and a copy
     /// of the headers where they differ. Part of its caller, so that what it returns is not handed over in memory.
     #[inline(always)]
     pub fn read<'h, 'b>(&'h mut self, buffer: &'b [u8]) -> Result<Option<(Head<'b>, Headers<'h, 'b>)>, HeadError> {
-        let (head, are_repeated) = match self.again(buffer) {
+        let (head, are_repeated) = match self.read_again(buffer) {
             Some(head) => (head, true),
             None => match self.parse(buffer)? {
                 Some(head) => (head, false),
@@ -199,8 +205,8 @@ impl HeadReader {
 
     /// The head, if it is a plain line and the headers of the last one.
     #[inline(always)]
-    fn again<'b>(&self, buffer: &'b [u8]) -> Option<Head<'b>> {
-        let (block, meaning) = self.last.as_ref()?;
+    fn read_again<'b>(&self, buffer: &'b [u8]) -> Option<Head<'b>> {
+        let (block, meaning) = self.kept.as_ref()?;
         let method = METHODS.into_iter().find(|method| buffer.starts_with(method.as_bytes()))?;
         let rest = buffer[method.len()..].strip_prefix(b" ")?;
         let target = &rest[..memchr::memchr(b' ', rest)?];
@@ -212,13 +218,14 @@ impl HeadReader {
             return None;
         }
         let target = std::str::from_utf8(target).ok()?;
-        let Meaning { is_http11, keeps_alive, expects_continue, body } = *meaning;
-        let head = Head { method, target, is_http11, keeps_alive, expects_continue, body, bytes };
+        let Meaning { keeps_alive, expects_continue, body } = *meaning;
+        let head = Head { method, target, is_http11: true, keeps_alive, expects_continue, body, bytes };
         #[cfg(debug_assertions)]
         {
             let mut other = HeadReader::default();
             assert_eq!(other.parse(buffer), Ok(Some(head)), "a head that is known is read as one that is not");
-            assert_eq!(other.places, self.places);
+            assert_eq!((other.places, other.name_lengths), (self.places.clone(), self.name_lengths));
+            assert_eq!(other.block_bytes, self.block_bytes);
         }
         Some(head)
     }
@@ -248,30 +255,33 @@ impl HeadReader {
         let body = seen.body(is_http11)?;
         let keeps_alive = if is_http11 { !seen.closes } else { seen.stays && !seen.closes };
         let expects_continue = seen.expects && is_http11;
-        self.keep(head, request.headers, Meaning { is_http11, keeps_alive, expects_continue, body });
+        let meaning = is_http11.then_some(Meaning { keeps_alive, expects_continue, body });
+        self.keep(head, request.headers, meaning);
         Ok(Some(Head { method, target, is_http11, keeps_alive, expects_continue, body, bytes }))
     }
 
-    fn keep(&mut self, head: &[u8], headers: &[Header<'_>], meaning: Meaning) {
+    fn keep(&mut self, head: &[u8], headers: &[Header<'_>], meaning: Option<Meaning>) {
         // The parser's names and values are parts of what it was given.
         let at = |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
         let start = headers.first().map_or(head.len() - 2, |header| at(header.name.as_bytes()));
         self.places.clear();
         self.places.extend(headers.iter().map(|header| Place {
-            name: (at(header.name.as_bytes()) - start) as u16,
+            name_offset: (at(header.name.as_bytes()) - start) as u16,
             name_bytes: header.name.len() as u16,
-            value: (at(header.value) - start) as u16,
+            value_offset: (at(header.value) - start) as u16,
             value_bytes: header.value.len() as u16,
         }));
         self.name_lengths =
             NameLengths(headers.iter().fold(0, |lengths, header| lengths | NameLengths::of(header.name.len()).0));
         let block = &head[start..];
         self.block_bytes = block.len();
-        let (mut kept, _) = self.last.take().unwrap_or_else(|| (Vec::new(), meaning));
-        if meaning.is_http11 && block.len() <= BLOCK_KEPT_BYTES_MAX {
-            kept.clear();
-            kept.extend_from_slice(block);
-            self.last = Some((kept, meaning));
+        let kept = self.kept.take();
+        if let Some(meaning) = meaning.filter(|_| block.len() <= BLOCK_KEPT_BYTES_MAX) {
+            let mut bytes = kept.map_or_else(Vec::new, |(bytes, _)| bytes);
+            bytes.clear();
+            bytes.reserve_exact(block.len());
+            bytes.extend_from_slice(block);
+            self.kept = Some((bytes, meaning));
         }
     }
 }
@@ -474,13 +484,14 @@ mod tests {
         texts
             .iter()
             .map(|text| {
-                let (mut first, is_known) = (HeadReader::default(), reader.again(text.as_bytes()).is_some());
-                let read = |reader: &mut HeadReader| {
-                    let (head, headers) = reader.read(text.as_bytes()).expect("HTTP").expect("whole");
-                    let found = ["host", "x", "Y"].map(|name| headers.find(name).map(<[u8]>::to_vec));
-                    (format!("{head:?}"), found)
-                };
-                assert_eq!(read(&mut reader), read(&mut first), "{text:?}");
+                let is_known = reader.read_again(text.as_bytes()).is_some();
+                let mut first = HeadReader::default();
+                let (head, headers) = reader.read(text.as_bytes()).expect("HTTP").expect("whole");
+                let (head_of_first, headers_of_first) = first.read(text.as_bytes()).expect("HTTP").expect("whole");
+                assert_eq!((head, headers.are_repeated()), (head_of_first, is_known), "{text:?}");
+                for name in ["host", "x", "Y", "Content-Length"] {
+                    assert_eq!(headers.find(name), headers_of_first.find(name), "{name} of {text:?}");
+                }
                 is_known
             })
             .collect()
@@ -536,5 +547,33 @@ mod tests {
             read_in_turn(&[&short, &short, &long, &long, &short, &short]),
             [false, true, false, false, false, true]
         );
+    }
+
+    #[test]
+    fn a_head_is_too_large_however_well_its_headers_are_known() {
+        let mut reader = HeadReader::default();
+        let around = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for (bytes, is_read) in [(HEAD_BYTES_MAX, true), (HEAD_BYTES_MAX + 1, false), (HEAD_BYTES_MAX, true)] {
+            assert!(reader.read(around.as_bytes()).is_ok_and(|read| read.is_some()));
+            let text = around.replacen('/', &format!("/{}", "a".repeat(bytes - around.len())), 1);
+            assert_eq!(text.len(), bytes);
+            let read = reader
+                .read(text.as_bytes())
+                .map(|read| read.map(|(head, headers)| (head.bytes, headers.are_repeated())));
+            assert_eq!(read, if is_read { Ok(Some((bytes, true))) } else { Err(HeadError::TooLarge) });
+        }
+    }
+
+    #[test]
+    fn names_of_any_length_are_found() {
+        let names: Vec<String> = (1..=130).map(|bytes| "n".repeat(bytes)).collect();
+        for listed in &names {
+            let text = format!("GET / HTTP/1.1\r\nHost: x\r\n{listed}: y\r\n\r\n");
+            let mut reader = HeadReader::default();
+            let (_, headers) = reader.read(text.as_bytes()).expect("HTTP").expect("whole");
+            for name in &names {
+                assert_eq!(headers.find(name).is_some(), name == listed, "{} among {}", name.len(), listed.len());
+            }
+        }
     }
 }
