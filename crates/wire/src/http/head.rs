@@ -103,12 +103,12 @@ const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize, "a place in a head fi
 
 impl Place {
     #[inline]
-    fn name<'b>(self, block: &'b [u8]) -> &'b [u8] {
+    fn name(self, block: &[u8]) -> &[u8] {
         &block[usize::from(self.name_offset)..][..usize::from(self.name_bytes)]
     }
 
     #[inline]
-    fn value<'b>(self, block: &'b [u8]) -> &'b [u8] {
+    fn value(self, block: &[u8]) -> &[u8] {
         &block[usize::from(self.value_offset)..][..usize::from(self.value_bytes)]
     }
 }
