@@ -125,6 +125,12 @@ impl<S: Stream> Connection<S, true> {
         }
     }
 
+    /// Has replies of the requests from here on put into `replies`, and what was there before back into it.
+    #[inline]
+    pub fn swap_replies(&mut self, replies: &mut Vec<u8>) {
+        std::mem::swap(&mut self.out, replies);
+    }
+
     /// The time by [`env::monotonic_ns`]: when the last command of this request ended, or now if none has run.
     pub fn clock_ns(&self) -> u64 {
         self.timer.read_ns().unwrap_or_else(env::monotonic_ns)

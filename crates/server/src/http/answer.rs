@@ -77,6 +77,12 @@ pub struct Answer {
 /// Memory kept from one answer to the next.
 const KEPT_BYTES_MAX: usize = 64 << 10;
 
+impl Default for Answer {
+    fn default() -> Self {
+        Answer::new()
+    }
+}
+
 impl Answer {
     pub(super) fn new() -> Self {
         Answer {

@@ -16,8 +16,9 @@
 //! A connection that is silent between two requests is closed as RESP's are (`timeout`).
 
 use super::answer::{Answer, Date};
-use super::arguments::{ARGUMENTS_BYTES, Arguments};
+use super::arguments::ARGUMENTS_BYTES;
 use super::auth::Login;
+use super::desk::Desk;
 use super::doors::{self, Admitted, Visit};
 use super::events;
 use super::problem::refuse;
@@ -60,8 +61,6 @@ const PACE: Pace = Pace { grace: Duration::from_secs(GRACE_SECONDS), bytes_per_s
 pub struct HttpConnection<S> {
     caller: Caller<S>,
     port: Door,
-    arguments: Arguments,
-    answer: Answer,
     login: Login,
     harmless: Harmless,
     date: Date,
@@ -84,8 +83,6 @@ impl<S: Stream> HttpConnection<S> {
         HttpConnection {
             caller: Connection::of_door(server, client, stream, "http"),
             port,
-            arguments: Arguments::default(),
-            answer: Answer::new(),
             login: Login::default(),
             harmless: Harmless::default(),
             date: Date::default(),
@@ -108,7 +105,11 @@ impl<S: Stream> HttpConnection<S> {
     }
 
     async fn turn(&mut self, input: &mut Vec<u8>, heads: &mut HeadReader) -> Result<(), End> {
-        let Passed { bytes, closes } = self.pass(input, heads).await?;
+        let mut desk = Desk::take();
+        self.caller.swap_replies(&mut desk.replies);
+        let Passed { bytes, closes } = self.pass(&mut desk, input, heads).await?;
+        self.caller.swap_replies(&mut desk.replies);
+        desk.give_back();
         if bytes == input.len() {
             input.clear();
         } else {
@@ -123,26 +124,26 @@ impl<S: Stream> HttpConnection<S> {
     }
 
     /// Answers every request that is in the buffer.
-    async fn pass(&mut self, input: &[u8], heads: &mut HeadReader) -> Result<Passed, End> {
+    async fn pass(&mut self, desk: &mut Desk, input: &[u8], heads: &mut HeadReader) -> Result<Passed, End> {
         let mut start = 0;
         while start < input.len() {
             let (head, headers) = match heads.read(&input[start..]) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => return Ok(Passed { bytes: start, closes: false }),
                 Err(error) => {
-                    self.answer.begin(false);
-                    refuse(&mut self.answer, status_of(error), &error.to_string());
-                    self.finish(true, true).await?;
+                    desk.answer.begin(false);
+                    refuse(&mut desk.answer, status_of(error), &error.to_string());
+                    self.finish(&mut desk.answer, true, true).await?;
                     return Ok(Passed { bytes: input.len(), closes: true });
                 }
             };
             self.head_deadline = None;
             let request = Request::new(&head, headers);
             let behind = start + head.bytes;
-            let (taken, is_whole) = self.request(&head, &request, &input[behind..]).await?;
-            let closes = !head.keeps_alive || !is_whole || self.answer.closes();
-            self.finish(closes, head.is_http11).await?;
-            if let Some(events) = self.answer.streamed() {
+            let (taken, is_whole) = self.request(desk, &head, &request, &input[behind..]).await?;
+            let closes = !head.keeps_alive || !is_whole || desk.answer.closes();
+            self.finish(&mut desk.answer, closes, head.is_http11).await?;
+            if let Some(events) = desk.answer.streamed() {
                 self.flush().await?;
                 return Err(Box::pin(events::serve(&mut self.caller, events, PACE)).await);
             }
@@ -156,33 +157,39 @@ impl<S: Stream> HttpConnection<S> {
 
     /// Has a request answered. Returns how many bytes of `behind`, which follow its head, belong to it, and whether its body
     /// was received to its end.
-    async fn request(&mut self, head: &Head<'_>, request: &Request<'_>, behind: &[u8]) -> Result<(usize, bool), End> {
+    async fn request(
+        &mut self,
+        desk: &mut Desk,
+        head: &Head<'_>,
+        request: &Request<'_>,
+        behind: &[u8],
+    ) -> Result<(usize, bool), End> {
         self.caller.begin();
-        self.arguments.begin_request();
-        self.answer.begin(request.method == Method::Head);
+        desk.arguments.begin_request();
+        desk.answer.begin(request.method == Method::Head);
         let has_body = head.body != BodyLength::Bytes(0);
-        let admitted = doors::admit(&mut self.visit(request)).await?;
+        let admitted = doors::admit(&mut self.visit(desk, request)).await?;
         let Admitted::Yes { door, body_bytes_max, may_wait } = admitted else { return Ok((0, !has_body)) };
         if may_wait {
             self.flush().await?;
         }
         let mut taken = 0;
         if has_body {
-            match self.body(head, behind, body_bytes_max).await? {
+            match self.body(desk, head, behind, body_bytes_max).await? {
                 Some(bytes) => taken = bytes,
                 None => return Ok((0, false)),
             }
         }
-        pin!(doors::answer(door, &mut self.visit(request))).await?;
+        pin!(doors::answer(door, &mut self.visit(desk, request))).await?;
         Ok((taken, true))
     }
 
-    fn visit<'v>(&'v mut self, request: &'v Request<'v>) -> Visit<'v, S> {
+    fn visit<'v>(&'v mut self, desk: &'v mut Desk, request: &'v Request<'v>) -> Visit<'v, S> {
         Visit {
             request,
             caller: &mut self.caller,
-            arguments: &mut self.arguments,
-            answer: &mut self.answer,
+            arguments: &mut desk.arguments,
+            answer: &mut desk.answer,
             port: self.port,
             login: &mut self.login,
             harmless: &mut self.harmless,
@@ -190,32 +197,33 @@ impl<S: Stream> HttpConnection<S> {
     }
 
     /// Receives the body. Returns how many bytes of `behind` belong to it; `None` when it was refused.
-    async fn body(&mut self, head: &Head<'_>, behind: &[u8], bytes_max: usize) -> Result<Option<usize>, End> {
+    async fn body(
+        &mut self,
+        desk: &mut Desk,
+        head: &Head<'_>,
+        behind: &[u8],
+        bytes_max: usize,
+    ) -> Result<Option<usize>, End> {
         let announced = match head.body {
             BodyLength::Bytes(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
             BodyLength::Chunked => 0,
         };
         if bytes_max < announced {
-            return Ok(self.refuse_body(413, &too_large(bytes_max)));
+            return Ok(refuse_body(desk, 413, &too_large(bytes_max)));
         }
         if head.expects_continue && behind.is_empty() {
             self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             self.flush().await?;
         }
         match head.body {
-            BodyLength::Bytes(_) => self.body_of_length(announced, behind).await,
-            BodyLength::Chunked => self.body_in_chunks(behind, bytes_max).await,
+            BodyLength::Bytes(_) => self.body_of_length(desk, announced, behind).await,
+            BodyLength::Chunked => self.body_in_chunks(desk, behind, bytes_max).await,
         }
     }
 
-    fn refuse_body(&mut self, status: u16, detail: &str) -> Option<usize> {
-        refuse(&mut self.answer, status, detail);
-        None
-    }
-
-    async fn body_of_length(&mut self, bytes: usize, behind: &[u8]) -> Result<Option<usize>, End> {
+    async fn body_of_length(&mut self, desk: &mut Desk, bytes: usize, behind: &[u8]) -> Result<Option<usize>, End> {
         let here = bytes.min(behind.len());
-        let space = self.arguments.body_space();
+        let space = desk.arguments.body_space();
         // What came is all there is room for, until the rest comes: announcing costs a client nothing, and us neither.
         space.reserve(here.max(bytes.min(BODY_AHEAD_BYTES_MAX)) + ARGUMENTS_BYTES);
         space.extend_from_slice(&behind[..here]);
@@ -223,7 +231,7 @@ impl<S: Stream> HttpConnection<S> {
             self.flush().await?;
             let begun = Instant::now();
             loop {
-                let space = self.arguments.body_space();
+                let space = desk.arguments.body_space();
                 let missing = bytes - space.len();
                 // Once an eighth has come there is room for all of it: growing by halves would copy more, and twice.
                 let ahead = if bytes / 8 <= space.len() { missing } else { space.len().max(BODY_AHEAD_BYTES_MAX) };
@@ -231,7 +239,7 @@ impl<S: Stream> HttpConnection<S> {
                 space.reserve_exact(room);
                 let deadline = PACE.deadline(begun, space.len());
                 if self.caller.read_more(space, room, Some(deadline)).await? == Received::TimedOut {
-                    return Ok(self.refuse_body(408, TOO_SLOW));
+                    return Ok(refuse_body(desk, 408, TOO_SLOW));
                 }
                 if bytes <= space.len() {
                     let next = space.split_off(bytes);
@@ -240,15 +248,15 @@ impl<S: Stream> HttpConnection<S> {
                 }
             }
         }
-        self.arguments.end_body();
+        desk.arguments.end_body();
         Ok(Some(here))
     }
 
-    async fn body_in_chunks(&mut self, behind: &[u8], bytes_max: usize) -> Result<Option<usize>, End> {
+    async fn body_in_chunks(&mut self, desk: &mut Desk, behind: &[u8], bytes_max: usize) -> Result<Option<usize>, End> {
         let mut chunks = Chunks::default();
-        let mut taken = match chunks.decode(behind, self.arguments.body_space(), bytes_max) {
+        let mut taken = match chunks.decode(behind, desk.arguments.body_space(), bytes_max) {
             Ok(taken) => taken,
-            Err(error) => return Ok(self.refuse_chunk(error, bytes_max)),
+            Err(error) => return Ok(refuse_chunk(desk, error, bytes_max)),
         };
         if !chunks.is_done() {
             self.flush().await?;
@@ -256,40 +264,33 @@ impl<S: Stream> HttpConnection<S> {
             let mut encoded = behind[taken..].to_vec();
             taken = behind.len();
             while !chunks.is_done() {
-                let deadline = PACE.deadline(begun, self.arguments.body_space().len());
+                let deadline = PACE.deadline(begun, desk.arguments.body_space().len());
                 if self.caller.read_more(&mut encoded, READ_BYTES[1], Some(deadline)).await? == Received::TimedOut {
-                    return Ok(self.refuse_body(408, TOO_SLOW));
+                    return Ok(refuse_body(desk, 408, TOO_SLOW));
                 }
-                match chunks.decode(&encoded, self.arguments.body_space(), bytes_max) {
+                match chunks.decode(&encoded, desk.arguments.body_space(), bytes_max) {
                     Ok(bytes) => _ = encoded.drain(..bytes),
-                    Err(error) => return Ok(self.refuse_chunk(error, bytes_max)),
+                    Err(error) => return Ok(refuse_chunk(desk, error, bytes_max)),
                 }
             }
             self.caller.give_back(&encoded);
         }
-        self.arguments.end_body();
+        desk.arguments.end_body();
         Ok(Some(taken))
     }
 
-    fn refuse_chunk(&mut self, error: ChunkError, bytes_max: usize) -> Option<usize> {
-        match error {
-            ChunkError::Syntax => self.refuse_body(400, "the chunks of the body are not spelled as HTTP/1.1 has them"),
-            ChunkError::TooLarge => self.refuse_body(413, &too_large(bytes_max)),
-        }
-    }
-
     /// Puts the answer behind those that wait to be written; writes it at once when it is large.
-    async fn finish(&mut self, closes: bool, is_http11: bool) -> Result<(), End> {
+    async fn finish(&mut self, answer: &mut Answer, closes: bool, is_http11: bool) -> Result<(), End> {
         let date = self.date.at(self.caller.clock_ns());
-        self.answer.put_head(&mut self.out, date, closes, is_http11);
-        let own = self.answer.own_part();
+        answer.put_head(&mut self.out, date, closes, is_http11);
+        let own = answer.own_part();
         if own.len() <= BODY_COPIED_BYTES_MAX {
             self.out.extend_from_slice(own);
         } else {
             self.flush().await?;
-            self.caller.send(self.answer.own_part(), PACE).await?;
+            self.caller.send(answer.own_part(), PACE).await?;
         }
-        if let Some(part) = self.answer.reply_part() {
+        if let Some(part) = answer.reply_part() {
             if part.len() <= BODY_COPIED_BYTES_MAX {
                 self.out.extend_from_slice(&self.caller.replies()[part]);
             } else {
@@ -297,7 +298,7 @@ impl<S: Stream> HttpConnection<S> {
                 self.caller.send_reply(part, PACE).await?;
             }
         }
-        if let Some((bytes, part)) = self.answer.take_shared_part() {
+        if let Some((bytes, part)) = answer.take_shared_part() {
             self.flush().await?;
             self.caller.send(&bytes[part], PACE).await?;
         }
@@ -315,11 +316,11 @@ impl<S: Stream> HttpConnection<S> {
         if let Err(error) = self.caller.settle().await {
             // The answers in hand may claim what the journal does not hold: none of them may leave.
             tracing::error!(%error, "answers dropped: the journal cannot get their writes where they belong");
-            self.answer.begin(false);
-            refuse(&mut self.answer, 503, "the journal cannot be written; the outcome of the last requests is unknown");
+            let mut answer = Answer::new();
+            refuse(&mut answer, 503, "the journal cannot be written; the outcome of the last requests is unknown");
             self.out.clear();
-            self.answer.put_head(&mut self.out, self.date.at(self.caller.clock_ns()), true, true);
-            self.out.extend_from_slice(self.answer.own_part());
+            answer.put_head(&mut self.out, self.date.at(self.caller.clock_ns()), true, true);
+            self.out.extend_from_slice(answer.own_part());
             self.caller.send(&self.out, PACE).await?;
             return Err(End::Io);
         }
@@ -344,9 +345,9 @@ impl<S: Stream> HttpConnection<S> {
         let room = input.capacity() - input.len();
         let wanted = if room == 0 && !input.is_empty() { READ_BYTES[1] } else { room.max(READ_BYTES[0]) };
         if self.caller.read_more(input, wanted, self.head_deadline).await? == Received::TimedOut {
-            self.answer.begin(false);
-            refuse(&mut self.answer, 408, "the head of the request did not come in time");
-            self.finish(true, true).await?;
+            let mut answer = Answer::new();
+            refuse(&mut answer, 408, "the head of the request did not come in time");
+            self.finish(&mut answer, true, true).await?;
             self.flush().await?;
             return Err(End::TooSlow);
         }
@@ -370,6 +371,18 @@ impl<S: Stream> HttpConnection<S> {
                 Ok(_) | Err(_) => return,
             }
         }
+    }
+}
+
+fn refuse_body(desk: &mut Desk, status: u16, detail: &str) -> Option<usize> {
+    refuse(&mut desk.answer, status, detail);
+    None
+}
+
+fn refuse_chunk(desk: &mut Desk, error: ChunkError, bytes_max: usize) -> Option<usize> {
+    match error {
+        ChunkError::Syntax => refuse_body(desk, 400, "the chunks of the body are not spelled as HTTP/1.1 has them"),
+        ChunkError::TooLarge => refuse_body(desk, 413, &too_large(bytes_max)),
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `request.rs`    | a request as doors see it                                                         |
 //! | `arguments.rs`  | its body, and the arguments of the commands it comes to                           |
 //! | `answer.rs`     | what it is answered with                                                          |
+//! | `desk.rs`       | room for these while a request is served, which connections take turns at         |
 //! | `media_type.rs` | what its body is said to be, and what keeps that from running in a browser        |
 //! | `auth.rs`       | who it is from                                                                    |
 //! | `events.rs`     | answers without an end: server-sent events                                       |
@@ -39,6 +40,7 @@ pub mod answer;
 pub mod arguments;
 pub mod auth;
 pub mod connection;
+pub mod desk;
 pub mod doors;
 pub mod events;
 pub mod hustcache;
