@@ -125,9 +125,9 @@ impl<S: Stream> Connection<S, true> {
         }
     }
 
-    /// Has replies of the requests from here on put into `replies`, and what was there before back into it.
+    /// Exchanges the buffer of the replies with `replies`, and what is in them.
     #[inline]
-    pub fn swap_replies(&mut self, replies: &mut Vec<u8>) {
+    pub fn exchange_replies(&mut self, replies: &mut Vec<u8>) {
         std::mem::swap(&mut self.out, replies);
     }
 
@@ -363,7 +363,7 @@ impl<S: Stream> Connection<S, true> {
 
     /// What CLIENT LIST shows of the door's buffers.
     pub fn show_buffers(&self, input: &Vec<u8>, output_bytes: usize) {
-        self.client.set_buffers(input.len(), input.capacity() - input.len(), output_bytes + self.out.len());
+        self.client.set_buffers(input.len(), input.capacity() - input.len(), output_bytes);
     }
 
     /// Writes bytes of an answer, of which [`Connection::settle`] has said that they may leave.

@@ -105,6 +105,7 @@ impl Arguments {
     /// A new request, without a body so far.
     pub(super) fn begin_request(&mut self) {
         self.bytes.clear();
+        self.ranges.begin_placed();
         self.body_bytes = 0;
         if KEPT_BYTES_MAX < self.bytes.capacity() {
             self.bytes = Vec::new();

@@ -106,9 +106,10 @@ impl<S: Stream> HttpConnection<S> {
 
     async fn turn(&mut self, input: &mut Vec<u8>, heads: &mut HeadReader) -> Result<(), End> {
         let mut desk = Desk::take();
-        self.caller.swap_replies(&mut desk.replies);
+        // Where a turn is cut off, the connection ends, and the desk with it.
+        self.caller.exchange_replies(&mut desk.replies);
         let Passed { bytes, closes } = self.pass(&mut desk, input, heads).await?;
-        self.caller.swap_replies(&mut desk.replies);
+        self.caller.exchange_replies(&mut desk.replies);
         desk.give_back();
         if bytes == input.len() {
             input.clear();
@@ -124,13 +125,14 @@ impl<S: Stream> HttpConnection<S> {
     }
 
     /// Answers every request that is in the buffer.
-    async fn pass(&mut self, desk: &mut Desk, input: &[u8], heads: &mut HeadReader) -> Result<Passed, End> {
+    async fn pass(&mut self, desk: &mut Box<Desk>, input: &[u8], heads: &mut HeadReader) -> Result<Passed, End> {
         let mut start = 0;
         while start < input.len() {
             let (head, headers) = match heads.read(&input[start..]) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => return Ok(Passed { bytes: start, closes: false }),
                 Err(error) => {
+                    self.caller.begin();
                     desk.answer.begin(false);
                     refuse(&mut desk.answer, status_of(error), &error.to_string());
                     self.finish(&mut desk.answer, true, true).await?;
@@ -145,6 +147,10 @@ impl<S: Stream> HttpConnection<S> {
             self.finish(&mut desk.answer, closes, head.is_http11).await?;
             if let Some(events) = desk.answer.streamed() {
                 self.flush().await?;
+                // The stream has no end: somebody else has the desk meanwhile, but for what was told since it began.
+                desk.replies = self.caller.replies().to_vec();
+                self.caller.exchange_replies(&mut desk.replies);
+                std::mem::take(desk).give_back();
                 return Err(Box::pin(events::serve(&mut self.caller, events, PACE)).await);
             }
             start = behind + taken;
@@ -345,6 +351,7 @@ impl<S: Stream> HttpConnection<S> {
         let room = input.capacity() - input.len();
         let wanted = if room == 0 && !input.is_empty() { READ_BYTES[1] } else { room.max(READ_BYTES[0]) };
         if self.caller.read_more(input, wanted, self.head_deadline).await? == Received::TimedOut {
+            self.caller.begin();
             let mut answer = Answer::new();
             refuse(&mut answer, 408, "the head of the request did not come in time");
             self.finish(&mut answer, true, true).await?;
