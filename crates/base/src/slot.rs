@@ -3,6 +3,8 @@
 //! Source: Redis Cluster specification, "Key distribution model" and "Hash tags"; CRC16 is XMODEM
 //! (polynomial 0x1021, initial value 0, not reflected).
 
+use crate::codec::short_word;
+
 /// Number of slots in the key space.
 pub const SLOT_COUNT: u16 = 16384;
 
@@ -80,12 +82,12 @@ fn has_brace(key: &[u8]) -> bool {
     const LOW: u64 = u64::MAX / 0xff;
     const BRACES: u64 = LOW * b'{' as u64;
     let (words, rest) = key.as_chunks::<8>();
-    let in_word = |word: &[u8; 8]| {
+    let in_word = |word: u64| {
         // A byte that is zero here borrows from its highest bit ("Bit Twiddling Hacks", Anderson, haszero).
-        let differing = u64::from_le_bytes(*word) ^ BRACES;
+        let differing = word ^ BRACES;
         differing.wrapping_sub(LOW) & !differing & (LOW << 7) != 0
     };
-    words.iter().any(in_word) || rest.contains(&b'{')
+    words.iter().any(|word| in_word(u64::from_le_bytes(*word))) || in_word(short_word(rest))
 }
 
 #[cold]

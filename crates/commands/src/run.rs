@@ -284,7 +284,7 @@ pub fn run<'e>(
         let flow = Flow::Await(Await::Keys(Arc::clone(waiter)));
         return Ran::Done {
             flow,
-            revealed: call.tx.commit(garbage).revealed,
+            revealed: call.tx.commit_in_place(garbage).revealed,
             wrote: false,
             verdict: Verdict::Answered,
         };
@@ -313,7 +313,7 @@ pub fn run<'e>(
     if call.session.caching.is_some() && resolved.row.spec.name != "client" && !matches!(flow, Flow::Begun(_)) {
         call.session.forget_caching();
     }
-    let committed = call.tx.commit(garbage);
+    let committed = call.tx.commit_in_place(garbage);
     if !committed.ready.is_empty() {
         ready.extend(committed.ready);
     }

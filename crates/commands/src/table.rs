@@ -1,6 +1,7 @@
 //! Every command, once: the rows of all groups, and how a name finds its row.
 
 use crate::spec::Spec;
+use base::codec::short_word;
 use std::sync::OnceLock;
 
 /// The groups' tables, each sorted by name.
@@ -90,7 +91,7 @@ struct ByName {
 /// More than twice the commands there can be, so that chains stay short.
 const BY_NAME_ROWS: usize = 1024;
 
-/// The first and the last eight bytes of a name in lower case: all of one that is no longer than both.
+/// The first and the last eight bytes of a name in lower case: with its length, all of one that is no longer than both.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Words(u64, u64);
 
@@ -99,7 +100,7 @@ impl Words {
     fn of(name: &[u8]) -> Words {
         match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
             (Some(first), Some(last)) => Words(lower(u64::from_le_bytes(*first)), lower(u64::from_le_bytes(*last))),
-            _ => Words(lower(name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))), 0),
+            _ => Words(lower(short_word(name)), 0),
         }
     }
 

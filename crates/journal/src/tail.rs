@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::position::{Position, SEGMENT_BYTES_MAX};
+use crate::position::{ALIGN_BYTES, Position, SEGMENT_BYTES_MAX};
 use crate::record::{HEAD_BYTES, PreparedHead, RecordHead, RecordKind, record_bytes};
 use crate::segment::{HEADER_BYTES, Segment};
 
@@ -25,6 +25,8 @@ pub const RECORD_BUFFERED_BYTES_MAX: u32 = 256 << 10;
 /// One part in this many of a segment is kept for records that free space, when the next segment cannot be had.
 pub const RESERVE_PART: u32 = 16;
 
+/// What the buffer is given: padding is put there whole before it is cut to what is needed.
+const BUFFER_BYTES: usize = TAIL_BYTES_MAX + ALIGN_BYTES as usize;
 const _: () = assert!(RECORD_BUFFERED_BYTES_MAX as usize * 2 <= TAIL_BYTES_MAX);
 
 /// Whether a record may use the space kept back for when the device is full.
@@ -79,7 +81,7 @@ impl Tail {
         Tail {
             segment,
             capacity,
-            buffer: Vec::with_capacity(TAIL_BYTES_MAX),
+            buffer: Vec::with_capacity(BUFFER_BYTES),
             buffer_start: at.offset,
             last_is_mark,
             next: None,
@@ -126,7 +128,8 @@ impl Tail {
         assert!(u64::from(end) + u64::from(room_after(kind)) <= u64::from(self.capacity), "records fit their place");
         self.buffer.extend_from_slice(&head.place(self.segment.salt, at));
         self.buffer.extend_from_slice(body);
-        self.buffer.resize((end - self.buffer_start) as usize, 0);
+        self.buffer.extend_from_slice(&[0; ALIGN_BYTES as usize]);
+        self.buffer.truncate((end - self.buffer_start) as usize);
         self.last_is_mark = kind == RecordKind::Mark;
         at
     }
@@ -188,7 +191,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(segment: Arc<Segment>, at: Position) -> Writer {
-        Writer { segment, bytes: Vec::with_capacity(TAIL_BYTES_MAX), at }
+        Writer { segment, bytes: Vec::with_capacity(BUFFER_BYTES), at }
     }
 
     /// Where what is in flight ends.
@@ -218,7 +221,7 @@ impl Writer {
             self.segment.file.write_at(u64::from(self.at.offset), &self.bytes)?;
             self.at = self.end();
             self.bytes.clear();
-            self.bytes.shrink_to(TAIL_BYTES_MAX);
+            self.bytes.shrink_to(BUFFER_BYTES);
         }
         Ok(())
     }

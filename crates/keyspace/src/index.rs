@@ -5,7 +5,7 @@
 //! Invariants: every slot in the table came from `build` here and is freed exactly once, by `remove`, `replace` or
 //! drop; its block is of this index's slabs, which move with the index to whatever thread it is freed on; entries
 //! are reached only through `&self` or `&mut self`, so Rust's borrows of the index are the borrows of its entries;
-//! `recent` is a place of the table as it is now.
+//! `recent` names a place of the table as it is now with the slot that is there now, or no place at all.
 
 #![expect(unsafe_code, reason = "slots are owning pointers packed with an access clock")]
 
@@ -15,14 +15,15 @@ use crate::patience;
 use crate::slab::{self, Slabs};
 use crate::table::{Place, Table};
 use crate::value::Value;
+use base::codec::is_same_name;
 use std::cell::Cell;
 
 /// See the module's text.
 #[derive(Default)]
 pub struct Index {
     table: Table,
-    /// The hash and the place of what was found last: a command looks its key up, and so does its effect.
-    recent: Cell<Option<(u64, Place)>>,
+    /// What was found last: a command looks its key up, and so does its effect.
+    recent: Cell<Recent>,
     slabs: Slabs,
     /// Keys that have an end of life.
     expiring_count: usize,
@@ -32,6 +33,24 @@ pub struct Index {
     apart_count: usize,
     /// Heap bytes of the blocks and the boxed values behind them.
     value_bytes: usize,
+}
+
+/// An entry that was found: the hash of its key, its place, and the slot there.
+#[derive(Clone, Copy)]
+struct Recent {
+    hash: u64,
+    place: Place,
+    slot: Slot,
+}
+
+impl Recent {
+    const NONE: Recent = Recent { hash: 0, place: Place::NOWHERE, slot: Slot(0) };
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Recent::NONE
+    }
 }
 
 fn weight(entry: &Entry) -> usize {
@@ -120,7 +139,7 @@ impl Index {
             // SAFETY: the copy is as long, of another block, and the table forgets the old one before it is freed.
             unsafe {
                 std::ptr::copy_nonoverlapping(block.as_ptr(), copy.as_ptr(), block_bytes);
-                self.table.set(place, Slot(self.table.get(place)).moved_to(copy).0);
+                self.set_slot(place, self.slot(place).moved_to(copy));
                 self.slabs.free(block, block_bytes);
             }
         }
@@ -141,13 +160,12 @@ impl Index {
     /// As [`Index::find`], with the entry.
     #[inline]
     pub fn find_entry(&self, hash: u64, key: &[u8]) -> Option<(Place, EntryRef<'_>)> {
-        if let Some((found, place)) = self.recent.get()
-            && found == hash
-        {
-            // What is remembered is where an entry is now: only `insert` and `remove` move any, and they see to it.
-            let entry = self.entry(place);
-            if entry.key() == key {
-                return Some((place, entry));
+        let recent = self.recent.get();
+        if recent.hash == hash && recent.place != Place::NOWHERE {
+            // SAFETY: as in `look_up`, for what is remembered is in the table.
+            let entry = unsafe { recent.slot.entry() };
+            if is_same_name(entry.key(), key) {
+                return Some((recent.place, entry));
             }
         }
         self.look_up(hash, key)
@@ -155,17 +173,39 @@ impl Index {
 
     fn look_up(&self, hash: u64, key: &[u8]) -> Option<(Place, EntryRef<'_>)> {
         // SAFETY: slots in the table are live; `&self` keeps them so.
-        let (place, slot) = self.table.find_slot(hash, |slot| unsafe { Slot(slot).entry() }.key() == key)?;
-        self.recent.set(Some((hash, place)));
+        let (place, slot) =
+            self.table.find_slot(hash, |slot| is_same_name(unsafe { Slot(slot).entry() }.key(), key))?;
+        let slot = Slot(slot);
+        self.recent.set(Recent { hash, place, slot });
         // SAFETY: as above.
-        Some((place, unsafe { Slot(slot).entry() }))
+        Some((place, unsafe { slot.entry() }))
+    }
+
+    /// The slot at `place`.
+    #[inline]
+    fn slot(&self, place: Place) -> Slot {
+        let recent = self.recent.get();
+        let slot = if recent.place == place { recent.slot } else { Slot(self.table.get(place)) };
+        debug_assert_eq!(slot.0, self.table.get(place), "what is remembered is what the table holds");
+        slot
+    }
+
+    /// Replaces the slot at `place`. Nothing else does while the entry stays where it is: `insert` and `remove` move
+    /// entries, and see to `recent` themselves.
+    #[inline]
+    fn set_slot(&mut self, place: Place, slot: Slot) {
+        self.table.set(place, slot.0);
+        let recent = self.recent.get_mut();
+        if recent.place == place {
+            recent.slot = slot;
+        }
     }
 
     /// The entry at `place`.
     #[inline]
     pub fn entry(&self, place: Place) -> EntryRef<'_> {
         // SAFETY: as in `look_up`.
-        unsafe { Slot(self.table.get(place)).entry() }
+        unsafe { self.slot(place).entry() }
     }
 
     /// The entry behind a slot that a scan of this index's table gave during the same borrow.
@@ -185,7 +225,7 @@ impl Index {
     #[inline]
     pub fn change_value<R>(&mut self, place: Place, change: impl FnOnce(&mut Value) -> R) -> R {
         // SAFETY: as in `look_up`, and `&mut self` makes it the only reference.
-        let mut entry = unsafe { EntryMut::new(Slot(self.table.get(place))) };
+        let mut entry = unsafe { EntryMut::new(self.slot(place)) };
         let value = entry.value_mut().expect("a value is in memory before it is changed");
         let before = value.bytes();
         let result = change(value);
@@ -197,28 +237,34 @@ impl Index {
     #[inline]
     pub fn stamp<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
         // SAFETY: as in `change_value`.
-        let mut entry = unsafe { EntryMut::new(Slot(self.table.get(place))) };
+        let mut entry = unsafe { EntryMut::new(self.slot(place)) };
         change(&mut entry)
     }
 
     /// As [`Index::stamp`] for a change that may come to nothing (`None`); else the access clock is set, too.
     #[inline]
     pub fn rewrite<R>(&mut self, place: Place, access: u32, change: impl FnOnce(&mut Entry) -> Option<R>) -> Option<R> {
-        let slot = self.table.slot_mut(place);
+        let slot = self.slot(place);
         // SAFETY: as in `change_value`.
-        let mut entry = unsafe { EntryMut::new(Slot(*slot)) };
+        let mut entry = unsafe { EntryMut::new(slot) };
         let result = change(&mut entry)?;
         // SAFETY: as in `change_value`; the entry is not used again.
-        *slot = unsafe { Slot(*slot).with_access(access) }.0;
+        let touched = unsafe { slot.with_access(access) };
+        if touched != slot {
+            self.set_slot(place, touched);
+        }
         Some(result)
     }
 
     /// Sets the access clock of the entry at `place`.
     #[inline]
     pub fn touch(&mut self, place: Place, access: u32) {
-        let slot = self.table.slot_mut(place);
+        let slot = self.slot(place);
         // SAFETY: as in `change_value`.
-        *slot = unsafe { Slot(*slot).with_access(access) }.0;
+        let touched = unsafe { slot.with_access(access) };
+        if touched != slot {
+            self.set_slot(place, touched);
+        }
     }
 
     /// Makes an entry and counts it.
@@ -263,7 +309,7 @@ impl Index {
     pub fn insert(&mut self, hash: u64, key: &[u8], payload: Payload<'_>, meta: &Meta) -> Place {
         let slot = self.build(key, payload, meta);
         let place = self.table.insert(hash, slot.0, hash_of_slot);
-        self.recent.set(Some((hash, place)));
+        self.recent.set(Recent { hash, place, slot });
         place
     }
 
@@ -273,9 +319,9 @@ impl Index {
     /// One block made, one freed.
     pub fn replace(&mut self, place: Place, payload: Payload<'_>, meta: &Meta) -> Option<Box<Value>> {
         // SAFETY: the slot is overwritten below, before the entry is freed.
-        let old = unsafe { Slot(self.table.get(place)).entry() };
+        let old = unsafe { self.slot(place).entry() };
         let slot = self.build(old.key(), payload, meta);
-        self.table.set(place, slot.0);
+        self.set_slot(place, slot);
         // SAFETY: the table has forgotten the slot.
         unsafe { self.free(old.into_entry()) }
     }
@@ -300,7 +346,7 @@ impl Index {
     /// Moves the entry at `place` into another block. `image_bytes` is what it says of a value that is not inline.
     fn rebuild(&mut self, place: Place, image_bytes: u32, meta: &Meta) {
         // SAFETY: the slot is overwritten below, before the entry is freed.
-        let old = unsafe { Slot(self.table.get(place)).entry() };
+        let old = unsafe { self.slot(place).entry() };
         let (key, kind) = (old.key(), old.kind());
         let payload = match old.stored() {
             Stored::Inline(bytes) => Payload::Inline(bytes),
@@ -309,28 +355,28 @@ impl Index {
             Stored::Boxed(_) => return self.rebuild_boxed(place, image_bytes, meta),
         };
         let slot = self.build(key, payload, meta);
-        self.table.set(place, slot.0);
+        self.set_slot(place, slot);
         // SAFETY: the table has forgotten the slot, and the value was copied.
         unsafe { self.free(old.into_entry()) };
     }
 
     fn rebuild_boxed(&mut self, place: Place, image_bytes: u32, meta: &Meta) {
         // SAFETY: the slot is overwritten below, before the block is freed.
-        let mut old = unsafe { Slot(self.table.get(place)).into_entry() };
+        let mut old = unsafe { self.slot(place).into_entry() };
         self.discount(&old);
         let block_bytes = old.block_bytes();
         // SAFETY: of the old entry only its key is used from here on, until its block is freed, once.
         unsafe {
             let value = old.take_boxed().expect("the caller looked at the form");
             let slot = self.build(old.key(), Payload::Boxed { value, image_bytes }, meta);
-            self.table.set(place, slot.0);
+            self.set_slot(place, slot);
             self.slabs.free(old.block(), block_bytes);
         }
     }
 
     /// Takes the entry at `place` out. Returns its boxed value, if it has one.
     pub fn remove(&mut self, place: Place) -> Option<Box<Value>> {
-        self.recent.set(None);
+        self.recent.set(Recent::NONE);
         let slot = self.table.remove(place, hash_of_slot);
         // SAFETY: the table no longer holds the slot.
         unsafe { self.free(Slot(slot).into_entry()) }
@@ -469,6 +515,25 @@ mod tests {
                 there.contains(&key)
             );
         }
+    }
+
+    #[test]
+    fn what_was_found_last_is_found_as_it_is_now() {
+        let mut index = Index::default();
+        let (key, hash) = (b"key", hash_bytes(b"key"));
+        put(&mut index, key, Payload::Inline(b"first"));
+        let place = index.find(hash, key).expect("present");
+        index.touch(place, 0x7_1234);
+        assert_eq!(index.entry(place).access(), 0x7_1234);
+        index.replace(place, boxed(100), &meta(None, 5));
+        let (same, entry) = index.find_entry(hash, key).expect("present");
+        assert_eq!((same, entry.is_boxed(), entry.access()), (place, true, 5));
+        index.reshape(place, &meta(Some(TimeMs(9)), 6));
+        index.change_value(place, |value| assert!(matches!(value, Value::Bytes(bytes) if bytes.len() == 100)));
+        assert_eq!(index.entry(place).expires(), Some(TimeMs(9)));
+        index.remove(place);
+        assert_eq!(index.find(hash, key), None);
+        assert_eq!(index.find(0, b""), None, "nothing is where nothing was found");
     }
 
     #[test]

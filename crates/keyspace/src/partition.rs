@@ -486,8 +486,8 @@ impl Partition {
 
     /// Finds a key that has not ended at the batch's time; one that has is dropped here and now.
     fn find_current(&mut self, db: u8, key: &[u8], stamp: &Stamp) -> Option<Place> {
-        let place = self.find(db, key)?;
-        if has_ended(self.index(db).entry(place).expires(), stamp.time) {
+        let (place, entry) = self.index(db).find_entry(hash_bytes(key), key)?;
+        if has_ended(entry.expires(), stamp.time) {
             self.delete(db, key, stamp);
             return None;
         }

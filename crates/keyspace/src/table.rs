@@ -85,6 +85,7 @@ impl Chunks {
     }
 
     fn push(&mut self) {
+        assert!(self.0.len() < BucketAt::CHILD as usize >> CHUNK_BITS, "a place has 31 bits for a bucket's number");
         match self.0.last_mut() {
             Some(chunk) if chunk.len() < CHUNK_BUCKETS => chunk.push(Bucket::EMPTY),
             Some(_) => self.0.push(Chunk::whole(Bucket::EMPTY)),
@@ -121,10 +122,37 @@ pub struct Place {
     slot: u8,
 }
 
+impl Place {
+    /// Where no entry ever is.
+    pub(crate) const NOWHERE: Place = Place { bucket: BucketAt(u32::MAX), slot: u8::MAX };
+}
+
+/// Which bucket: its number among the main ones, or, with the highest bit set, among the children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BucketAt {
-    Main(u32),
-    Child(u32),
+struct BucketAt(u32);
+
+impl BucketAt {
+    const CHILD: u32 = 1 << 31;
+
+    #[inline(always)]
+    fn main(index: usize) -> BucketAt {
+        BucketAt(index as u32)
+    }
+
+    #[inline(always)]
+    fn child(index: u32) -> BucketAt {
+        BucketAt(index | Self::CHILD)
+    }
+
+    #[inline(always)]
+    fn is_child(self) -> bool {
+        self.0 & Self::CHILD != 0
+    }
+
+    #[inline(always)]
+    fn index(self) -> usize {
+        (self.0 & !Self::CHILD) as usize
+    }
 }
 
 /// See the module's text.
@@ -196,18 +224,14 @@ impl Table {
 
     #[inline(always)]
     fn bucket(&self, at: BucketAt) -> &Bucket {
-        match at {
-            BucketAt::Main(index) => self.main.at(index as usize),
-            BucketAt::Child(index) => self.children.at(index as usize),
-        }
+        let chunks = if at.is_child() { &self.children } else { &self.main };
+        chunks.at(at.index())
     }
 
     #[inline(always)]
     fn bucket_mut(&mut self, at: BucketAt) -> &mut Bucket {
-        match at {
-            BucketAt::Main(index) => self.main.at_mut(index as usize),
-            BucketAt::Child(index) => self.children.at_mut(index as usize),
-        }
+        let chunks = if at.is_child() { &mut self.children } else { &mut self.main };
+        chunks.at_mut(at.index())
     }
 
     /// The place of the entry with this hash for which `is_it` holds.
@@ -226,7 +250,7 @@ impl Table {
             return None;
         }
         let tag = tag_of(hash);
-        let mut at = BucketAt::Main(self.address(hash) as u32);
+        let mut at = BucketAt::main(self.address(hash));
         loop {
             let bucket = self.bucket(at);
             let mut found = matches(bucket.tags, tag);
@@ -237,7 +261,7 @@ impl Table {
                 }
                 found &= found - 1;
             }
-            at = BucketAt::Child(bucket.child()?);
+            at = BucketAt::child(bucket.child()?);
         }
     }
 
@@ -317,7 +341,7 @@ impl Table {
     }
 
     fn place(&mut self, hash: u64, slot: u64) -> Place {
-        let mut at = BucketAt::Main(self.address(hash) as u32);
+        let mut at = BucketAt::main(self.address(hash));
         loop {
             let bucket = self.bucket_mut(at);
             if let Some(vacancy) = bucket.vacancy() {
@@ -325,7 +349,7 @@ impl Table {
                 bucket.slots[vacancy] = slot;
                 return Place { bucket: at, slot: vacancy as u8 };
             }
-            at = BucketAt::Child(match bucket.child() {
+            at = BucketAt::child(match bucket.child() {
                 Some(child) => child,
                 None => self.add_child(at),
             });

@@ -182,7 +182,7 @@ impl<'a> Tx<'a> {
     }
 
     /// As [`Tx::begin`], but gives up where it would have to wait for a slow script.
-    #[inline]
+    #[inline(always)]
     pub fn begin_or_give_up(
         keyspace: &'a Keyspace,
         journal: &'a Journal,
@@ -194,7 +194,7 @@ impl<'a> Tx<'a> {
         Some(Self::over(parts, keyspace, journal, begin, spare))
     }
 
-    #[inline]
+    #[inline(always)]
     fn lock(ids: &[PartitionId], lock: impl Fn(PartitionId) -> Option<MutexGuard<'a, Partition>>) -> Option<Parts<'a>> {
         debug_assert!(ids.is_sorted_by(|a, b| a < b), "partitions are locked in ascending order");
         if let [id] = ids {
@@ -204,7 +204,7 @@ impl<'a> Tx<'a> {
         parts.map(Parts::Several)
     }
 
-    #[inline]
+    #[inline(always)]
     fn over(
         parts: Parts<'a>,
         keyspace: &'a Keyspace,
@@ -331,13 +331,13 @@ impl<'a> Tx<'a> {
     }
 
     /// As [`Tx::peek`], with the entry.
-    #[inline]
+    #[inline(always)]
     fn peek_in(&self, part: usize, key: &[u8]) -> Option<(Found, EntryRef<'_>)> {
         self.peek_at(part, self.parts[part].guard.physical(self.db), key)
     }
 
     /// As [`Tx::peek_in`], in a physical database.
-    #[inline]
+    #[inline(always)]
     fn peek_at(&self, part: usize, db: u8, key: &[u8]) -> Option<(Found, EntryRef<'_>)> {
         let (place, entry) = self.parts[part].guard.index(db).find_entry(hash_bytes(key), key)?;
         if has_ended(entry.expires(), self.horizon) {
@@ -539,9 +539,10 @@ impl<'a> Tx<'a> {
         let start = effects.len();
         encode(effects);
         *single_put = None;
-        let (db, effect) = Effect::decode(&mut Reader::new(&effects[start..])).expect("an effect made here decodes");
+        let decoded = Effect::decode(&mut Reader::new(&effects[start..]));
+        let (db, effect) = decoded.as_ref().expect("an effect made here decodes");
         *has_puts |= effect.is_put();
-        guard.apply(db, &effect, &stamp).expect("an effect made here applies")
+        guard.apply(*db, effect, &stamp).expect("an effect made here applies")
     }
 
     /// Removes `key`. Returns whether it was there.
@@ -739,6 +740,13 @@ impl<'a> Tx<'a> {
     /// One append; no syscall.
     #[inline]
     pub fn commit(mut self, garbage: &mut Vec<Garbage>) -> Committed {
+        self.commit_in_place(garbage)
+    }
+
+    /// As [`Tx::commit`] where the transaction lies, which unlocks when it is dropped: for who does that next, and saves
+    /// moving it here.
+    #[inline]
+    pub fn commit_in_place(&mut self, garbage: &mut Vec<Garbage>) -> Committed {
         match &self.parts {
             Parts::One(part) if part.effect_count == 0 && self.has_only_looked(part) => {
                 let revealed = self.seen.max(part.guard.revealed);
@@ -771,12 +779,10 @@ impl<'a> Tx<'a> {
     }
 
     fn commit_news(&mut self, garbage: &mut Vec<Garbage>) -> Committed {
-        let wrote = self.has_changes();
-        if wrote {
-            self.commit_changes();
-        }
+        let wrote = self.commit_changes();
         let (mut revealed, mut version) = (self.seen, Version(0));
-        for part in self.parts.iter_mut() {
+        let parts: &mut [Part<'_>] = &mut self.parts;
+        for part in parts {
             version = part.guard.version();
             revealed = revealed.max(part.guard.revealed);
             if part.guard.has_garbage() {
@@ -796,15 +802,30 @@ impl<'a> Tx<'a> {
         self.rare.get_or_insert_default()
     }
 
-    fn commit_changes(&mut self) {
+    /// Journals what was changed. Returns whether anything was.
+    #[inline]
+    fn commit_changes(&mut self) -> bool {
         let (journal, time) = (self.journal, self.horizon);
         match &mut self.parts {
-            Parts::One(part) => part.commit(journal, time),
+            Parts::One(part) => {
+                let wrote = part.effect_count > 0;
+                if wrote {
+                    part.commit(journal, time);
+                }
+                wrote
+            }
             Parts::Several(parts) => {
                 let mut changed = parts.iter_mut().filter(|part| part.effect_count > 0);
                 match (changed.next(), changed.next()) {
-                    (Some(part), None) => part.commit(journal, time),
-                    _ => self.commit_many(),
+                    (None, _) => false,
+                    (Some(part), None) => {
+                        part.commit(journal, time);
+                        true
+                    }
+                    (Some(_), Some(_)) => {
+                        self.commit_many();
+                        true
+                    }
                 }
             }
         }

@@ -130,6 +130,7 @@ impl Value {
     }
 
     /// Heap bytes, the box included.
+    #[inline]
     pub fn bytes(&self) -> usize {
         size_of::<Value>()
             + match self {

@@ -346,8 +346,10 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         let mut start = self.out.len();
         let flow = match resolved {
             Ok(resolved) => match self.turned_away(resolved) {
-                // Pinned where it is made: `await` alone would move it twice.
-                None => pin!(self.run(*resolved, args, moment)).await?,
+                None => match self.run(resolved, &args, moment) {
+                    Ok(flow) => flow,
+                    Err(ran) => Box::pin(self.run_on(ran, start, resolved, &args, moment)).await?,
+                },
                 Some(error) => {
                     let error = self.session.turn_away(resolved.spec, error);
                     self.refuse(&args, error.reply())
@@ -355,6 +357,9 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
             },
             Err(error) => self.refuse(&args, error.reply()),
         };
+        if !self.scratch.ready.is_empty() {
+            Box::pin(self.serve_waiters(moment)).await;
+        }
         let mut is_push = false;
         let end = match flow {
             Flow::Done => None,
@@ -472,72 +477,93 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         Flow::Done
     }
 
-    async fn run(&mut self, resolved: Resolved, args: Args<'_>, moment: &mut Moment) -> Result<Flow, End> {
+    /// Runs a command. `Err` with what it came to when there is something to wait for before it has ended.
+    #[inline]
+    fn run(&mut self, resolved: &Resolved, args: &Args<'_>, moment: &Moment) -> Result<Flow, Ran> {
         // What EXEC runs is shown before it.
-        let is_shown_later = resolved.spec.scope == Scope::Queued;
-        if self.server.clients.monitors().is_watched() && !is_shown_later {
-            self.show(resolved, &args);
+        if self.server.clients.monitors().is_watched() && resolved.spec.scope != Scope::Queued {
+            self.show(*resolved, args);
         }
+        let (start, ran) = self.run_now(*resolved, *args, moment);
+        self.conclude(ran, start, resolved, args)
+    }
+
+    /// As [`Connection::run`], from what has to be waited for to the command's end.
+    #[cold]
+    async fn run_on(
+        &mut self,
+        mut ran: Ran,
+        mut start: usize,
+        resolved: &Resolved,
+        args: &Args<'_>,
+        moment: &mut Moment,
+    ) -> Result<Flow, End> {
         loop {
-            self.client.begin_command(resolved.number());
-            let start = self.out.len();
-            let ran = match self.run_now(resolved, args, moment) {
-                Ran::Done { flow: Flow::Begun(begun), .. } => match Box::pin(self.go_on(begun, moment)).await? {
-                    Some(ran) => ran,
-                    None => continue,
-                },
-                ran => ran,
-            };
-            let server = &self.server;
-            if self.session.transaction.is_some() || self.client.has_transaction() {
-                self.client.set_transaction(self.session.transaction.as_deref());
-            }
-            match ran {
-                Ran::Done { flow, revealed, verdict, .. } => {
-                    self.session.revealed = self.session.revealed.max(revealed);
-                    if is_shown_later && server.clients.monitors().is_watched() {
-                        self.show(resolved, &args);
-                    }
-                    let (client, reply) = (&*self.client, &self.out[start..]);
-                    let (resolved, args) = (&resolved, &args);
-                    let waits = matches!(flow, Flow::Await(Await::Keys(_)));
-                    let apart_bytes = self.scratch.apart.bytes();
-                    let finished = Finished { resolved, args, client, reply, apart_bytes, verdict, waits };
-                    let ended = server.statistics.finish(self.timer, &finished);
-                    if waits {
-                        self.ran_ns = self.timer.until(ended);
-                    }
-                    self.timer = ended;
-                    server.statistics.count_lookups(std::mem::take(&mut self.scratch.lookups));
-                    if !self.scratch.garbage.is_empty() {
-                        server.node.discard(std::mem::take(&mut self.scratch.garbage));
-                    }
-                    if !self.scratch.ready.is_empty() {
-                        Box::pin(self.serve_waiters(moment)).await;
-                    }
-                    if std::mem::take(&mut self.scratch.has_grown) {
-                        self.server.node.make_room();
-                    }
-                    self.session.takes_slices = true;
-                    return Ok(flow);
-                }
-                Ran::Queued => {
-                    self.client.end_command(env::monotonic_ns());
-                    return Ok(Flow::Done);
-                }
+            let again = match ran {
+                Ran::Done { flow: Flow::Begun(begun), .. } => self.go_on(begun, moment).await?,
                 Ran::Spilled(wanted) => {
-                    let node = Arc::clone(&server.node);
-                    if let Err(error) = Box::pin(node.fetch(wanted)).await {
+                    let node = Arc::clone(&self.server.node);
+                    if let Err(error) = node.fetch(wanted).await {
                         tracing::error!(%error, "a spilled value cannot be read back");
-                        let error = run::unfetched(&mut self.session, resolved, &error);
+                        let error = run::unfetched(&mut self.session, *resolved, &error);
                         self.reply_error(error.reply());
                         self.session.takes_slices = true;
                         return Ok(Flow::Done);
                     }
                     self.restart(moment);
+                    None
                 }
+                Ran::Done { .. } | Ran::Queued => unreachable!("nothing waits for what has ended"),
+            };
+            if let Some(last) = again {
+                ran = last;
+            } else {
+                (start, ran) = self.run_now(*resolved, *args, moment);
+            }
+            match self.conclude(ran, start, resolved, args) {
+                Ok(flow) => return Ok(flow),
+                Err(unfinished) => ran = unfinished,
             }
         }
+    }
+
+    /// Counts a command that has ended, and passes on what it left. `Err` when it has not.
+    #[inline]
+    fn conclude(&mut self, ran: Ran, start: usize, resolved: &Resolved, args: &Args<'_>) -> Result<Flow, Ran> {
+        if self.session.transaction.is_some() || self.client.has_transaction() {
+            self.client.set_transaction(self.session.transaction.as_deref());
+        }
+        let server = &self.server;
+        let (flow, revealed, verdict) = match ran {
+            Ran::Done { flow: Flow::Begun(_), .. } | Ran::Spilled(_) => return Err(ran),
+            Ran::Done { flow, revealed, verdict, .. } => (flow, revealed, verdict),
+            Ran::Queued => {
+                self.client.end_command(env::monotonic_ns());
+                return Ok(Flow::Done);
+            }
+        };
+        self.session.revealed = self.session.revealed.max(revealed);
+        if resolved.spec.scope == Scope::Queued && server.clients.monitors().is_watched() {
+            self.show(*resolved, args);
+        }
+        let (client, reply) = (&*self.client, &self.out[start..]);
+        let waits = matches!(flow, Flow::Await(Await::Keys(_)));
+        let apart_bytes = self.scratch.apart.bytes();
+        let finished = Finished { resolved, args, client, reply, apart_bytes, verdict, waits };
+        let ended = server.statistics.finish(self.timer, &finished);
+        if waits {
+            self.ran_ns = self.timer.until(ended);
+        }
+        self.timer = ended;
+        server.statistics.count_lookups(std::mem::take(&mut self.scratch.lookups));
+        if !self.scratch.garbage.is_empty() {
+            server.node.discard(std::mem::take(&mut self.scratch.garbage));
+        }
+        if std::mem::take(&mut self.scratch.has_grown) {
+            self.server.node.make_room();
+        }
+        self.session.takes_slices = true;
+        Ok(flow)
     }
 
     /// Goes on with a reply slice by slice, and lets others have their turn before each. That time is not counted as the
@@ -575,11 +601,15 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         self.server.serve_waiters(moment, &mut self.scratch).await;
     }
 
+    /// Runs a command as far as it goes without waiting. Returns where its reply begins.
     #[inline]
-    fn run_now(&mut self, resolved: Resolved, args: Args<'_>, moment: &Moment) -> Ran {
-        self.with_engine(|engine, session, out, scratch| {
+    fn run_now(&mut self, resolved: Resolved, args: Args<'_>, moment: &Moment) -> (usize, Ran) {
+        self.client.begin_command(resolved.number());
+        let start = self.out.len();
+        let ran = self.with_engine(|engine, session, out, scratch| {
             run::run(engine, resolved, session, args, moment, out, scratch)
-        })
+        });
+        (start, ran)
     }
 
     #[inline]

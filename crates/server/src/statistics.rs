@@ -419,9 +419,13 @@ impl Statistics {
         if is_from(self.settings.slowlog_from_us(), duration_us) {
             self.note(LogKind::Slow, duration_us, finished);
         }
-        let request_bytes = finished.args.iter().map(<[u8]>::len).sum::<usize>() as u64;
-        if is_from(self.settings.large_request_from_bytes(), request_bytes) {
-            self.note(LogKind::LargeRequest, request_bytes, finished);
+        let request_from_bytes = self.settings.large_request_from_bytes();
+        // The arguments lie in so many bytes, and seldom need to be added up.
+        if is_from(request_from_bytes, finished.args.source_bytes() as u64) {
+            let request_bytes = finished.args.iter().map(<[u8]>::len).sum::<usize>() as u64;
+            if is_from(request_from_bytes, request_bytes) {
+                self.note(LogKind::LargeRequest, request_bytes, finished);
+            }
         }
         let reply_bytes = (finished.reply.len() + finished.apart_bytes) as u64;
         if is_from(self.settings.large_reply_from_bytes(), reply_bytes) {
@@ -509,7 +513,8 @@ impl Statistics {
 /// Whether a measure enters a log whose threshold may be negative for "never".
 #[inline]
 fn is_from(threshold: i64, measure: u64) -> bool {
-    u64::try_from(threshold).is_ok_and(|threshold| threshold <= measure)
+    // A negative one is more than anything measured.
+    threshold.cast_unsigned() <= measure
 }
 
 /// The code an error reply begins with.

@@ -220,6 +220,17 @@ impl Chunk {
         packed::read(head, &data[..packed::data_bytes_at_front(head, data)])
     }
 
+    /// The element at an end.
+    #[inline]
+    pub fn end(&self, end: End) -> Option<Str<'_>> {
+        let (heads, data) = (self.heads(), self.data());
+        let head = *if end == End::Front { heads.last()? } else { heads.first()? };
+        Some(match end {
+            End::Front => packed::read(head, &data[..packed::data_bytes_at_front(head, data)]),
+            End::Back => packed::read(head, &data[data.len() - packed::data_bytes_at_back(head, data)..]),
+        })
+    }
+
     /// Some of the elements.
     #[inline]
     pub fn elements(&self, range: Range<usize>) -> Elements<'_> {

@@ -264,20 +264,38 @@ impl Many {
     }
 
     /// Gives up `count` elements at an end, not all.
+    #[inline]
     pub fn trim(&mut self, end: End, mut count: usize) {
-        let chunk_count = self.chunks.len();
-        let trimmed = count;
+        if self.end(end).len() <= count {
+            count -= self.trim_chunks(end, count);
+        }
         self.count -= count;
+        if end == End::Front {
+            let mark = self.mark.get();
+            let before = if mark.chunk == 0 { 0 } else { mark.before - count };
+            self.mark.set(Mark { before, ..mark });
+        }
+        let chunk = match end {
+            End::Front => self.chunks.front_mut(),
+            End::Back => self.chunks.back_mut(),
+        };
+        chunk.expect("an element is left").make_plain().trim(end, count);
+    }
+
+    /// Gives up all chunks at an end that have no more than `count` elements together. Returns how many these were.
+    #[cold]
+    fn trim_chunks(&mut self, end: End, count: usize) -> usize {
+        let (chunk_count, mut left) = (self.chunks.len(), count);
         loop {
             let held = match end {
                 End::Front => self.chunks.front_mut(),
                 End::Back => self.chunks.back_mut(),
             };
             let held = held.expect("an element is left");
-            if count < held.len() {
+            if left < held.len() {
                 break;
             }
-            count -= held.len();
+            left -= held.len();
             self.bytes.remove(Bytes::of(held));
             match end {
                 End::Front => {
@@ -287,21 +305,17 @@ impl Many {
                 End::Back => drop(self.chunks.pop_back()),
             }
         }
-        if self.chunks.len() < chunk_count {
-            self.make_end_plain(end);
-        }
-        let chunk = match end {
-            End::Front => self.chunks.front_mut(),
-            End::Back => self.chunks.back_mut(),
-        };
-        chunk.expect("an element is left").make_plain().trim(end, count);
-        self.mark.set(self.mark_after_trim(end, trimmed, chunk_count - self.chunks.len()));
+        let gone = count - left;
+        self.count -= gone;
+        self.mark.set(self.mark_after_trim(end, gone, chunk_count - self.chunks.len()));
+        self.make_end_plain(end);
         if self.chunks.len() < self.chunks.capacity() / 4 {
             self.chunks.shrink_to(self.chunks.len() * 2);
         }
+        gone
     }
 
-    /// What the mark is once `count` elements at an end are gone, and so many chunks with them.
+    /// What the mark is once whole chunks at an end are gone, with `count` elements.
     fn mark_after_trim(&self, end: End, count: usize, chunk_count: usize) -> Mark {
         let mark = self.mark.get();
         match end {

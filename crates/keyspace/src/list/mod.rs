@@ -132,12 +132,10 @@ impl List {
     /// The element at an end.
     #[inline]
     pub fn end(&self, end: End) -> Option<Str<'_>> {
-        let chunk = match &self.form {
-            Form::One(chunk) if chunk.is_empty() => return None,
-            Form::One(chunk) => chunk,
-            Form::Many(many) => many.end(end),
-        };
-        Some(chunk.get(if end == End::Front { 0 } else { chunk.len() - 1 }))
+        match &self.form {
+            Form::One(chunk) => chunk.end(end),
+            Form::Many(many) => many.end(end).end(end),
+        }
     }
 
     /// Shows `visit` the elements of a range, those nearest to `end` first, until it breaks. Returns what it broke with.
@@ -229,6 +227,7 @@ impl List {
     ///
     /// # Cost
     /// In proportion to the chunks that go.
+    #[inline]
     pub fn trim(&mut self, end: End, count: usize) {
         if count == 0 {
             return;
