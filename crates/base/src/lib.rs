@@ -9,6 +9,7 @@ pub mod decimal;
 pub mod glob;
 pub mod ids;
 pub mod media_type;
+pub mod name;
 pub mod number;
 pub mod shared;
 pub mod slot;

@@ -3,7 +3,7 @@
 //! Source: Redis Cluster specification, "Key distribution model" and "Hash tags"; CRC16 is XMODEM
 //! (polynomial 0x1021, initial value 0, not reflected).
 
-use crate::codec::short_word;
+use crate::name::short_word;
 
 /// Number of slots in the key space.
 pub const SLOT_COUNT: u16 = 16384;

@@ -1,7 +1,7 @@
 //! Every command, once: the rows of all groups, and how a name finds its row.
 
 use crate::spec::Spec;
-use base::codec::short_word;
+use base::name::short_word;
 use std::sync::OnceLock;
 
 /// The groups' tables, each sorted by name.

@@ -15,7 +15,7 @@ use crate::patience;
 use crate::slab::{self, Slabs};
 use crate::table::{Place, Table};
 use crate::value::Value;
-use base::codec::is_same_name;
+use base::name::is_same_name;
 use std::cell::Cell;
 
 /// See the module's text.
@@ -162,8 +162,7 @@ impl Index {
     pub fn find_entry(&self, hash: u64, key: &[u8]) -> Option<(Place, EntryRef<'_>)> {
         let recent = self.recent.get();
         if recent.hash == hash && recent.place != Place::NOWHERE {
-            // SAFETY: as in `look_up`, for what is remembered is in the table.
-            let entry = unsafe { recent.slot.entry() };
+            let entry = self.entry(recent.place);
             if is_same_name(entry.key(), key) {
                 return Some((recent.place, entry));
             }
@@ -531,7 +530,23 @@ mod tests {
         index.reshape(place, &meta(Some(TimeMs(9)), 6));
         index.change_value(place, |value| assert!(matches!(value, Value::Bytes(bytes) if bytes.len() == 100)));
         assert_eq!(index.entry(place).expires(), Some(TimeMs(9)));
-        index.remove(place);
+        // Enough others for buckets to be split, and then so few that their slabs are given back.
+        let others = (0..3_000u32).map(u32::to_le_bytes);
+        for other in others.clone() {
+            index.insert(hash_bytes(&other), &other, boxed(100), &meta(Some(TimeMs(9)), 0));
+        }
+        let place = index.find(hash, key).expect("present");
+        for other in others {
+            let there = index.find(hash_bytes(&other), &other).expect("present");
+            index.remove(there);
+        }
+        let place_after = index.find(hash, key).expect("present");
+        while index.compact() {
+            assert_eq!(index.entry(place_after).key(), key);
+        }
+        assert_eq!(index.find_entry(hash, key).map(|(_, entry)| entry.access()), Some(6));
+        assert_ne!(place, place_after, "folding has moved it");
+        index.remove(place_after);
         assert_eq!(index.find(hash, key), None);
         assert_eq!(index.find(0, b""), None, "nothing is where nothing was found");
     }

@@ -85,10 +85,12 @@ impl Chunks {
     }
 
     fn push(&mut self) {
-        assert!(self.0.len() < BucketAt::CHILD as usize >> CHUNK_BITS, "a place has 31 bits for a bucket's number");
         match self.0.last_mut() {
             Some(chunk) if chunk.len() < CHUNK_BUCKETS => chunk.push(Bucket::EMPTY),
-            Some(_) => self.0.push(Chunk::whole(Bucket::EMPTY)),
+            Some(_) => {
+                assert!(self.0.len() < BucketAt::CHILD as usize >> CHUNK_BITS, "a bucket's number has 31 bits");
+                self.0.push(Chunk::whole(Bucket::EMPTY));
+            }
             None => self.0.push(Chunk::small(Bucket::EMPTY)),
         }
     }
@@ -279,15 +281,9 @@ impl Table {
     /// Replaces the slot at `place` by another handle to an entry of the same hash.
     #[inline]
     pub fn set(&mut self, place: Place, slot: u64) {
-        *self.slot_mut(place) = slot;
-    }
-
-    /// The slot at `place`, to be replaced by another handle to an entry of the same hash.
-    #[inline]
-    pub fn slot_mut(&mut self, place: Place) -> &mut u64 {
         let bucket = self.bucket_mut(place.bucket);
         assert!(bucket.tags[usize::from(place.slot)] != 0, "a place must name a live entry");
-        &mut bucket.slots[usize::from(place.slot)]
+        bucket.slots[usize::from(place.slot)] = slot;
     }
 
     /// The slots of one bucket of `hash`'s chain whose tags match, so that a caller may fetch what lies behind them.

@@ -743,8 +743,8 @@ impl<'a> Tx<'a> {
         self.commit_in_place(garbage)
     }
 
-    /// As [`Tx::commit`] where the transaction lies, which unlocks when it is dropped: for who does that next, and saves
-    /// moving it here.
+    /// As [`Tx::commit`], but the locks are held until the transaction is dropped, which should be next: for who would
+    /// otherwise move all of it into `commit`. What was committed is no change any more: a second commit journals nothing.
     #[inline]
     pub fn commit_in_place(&mut self, garbage: &mut Vec<Garbage>) -> Committed {
         match &self.parts {
@@ -854,15 +854,17 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Keeps the scratch memory for the next transaction unless a large batch blew it up.
+    /// Keeps the scratch memory for the next transaction unless a large batch blew it up. No part has changes then.
     #[inline]
     fn give_back(&mut self) {
         const SPARE_BYTES_MAX: usize = 1 << 20;
-        let Some(changed) = self.parts.iter_mut().find(|part| part.effect_count > 0) else { return };
-        let mut effects = std::mem::take(&mut changed.effects);
-        if effects.capacity() <= SPARE_BYTES_MAX {
-            effects.clear();
-            *self.spare = effects;
+        let parts: &mut [Part<'_>] = &mut self.parts;
+        for part in parts.iter_mut().filter(|part| part.effect_count > 0) {
+            let mut effects = part.take_changes();
+            if effects.capacity() <= SPARE_BYTES_MAX {
+                effects.clear();
+                *self.spare = effects;
+            }
         }
     }
 }

@@ -360,6 +360,10 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         if !self.scratch.ready.is_empty() {
             Box::pin(self.serve_waiters(moment)).await;
         }
+        // After those who waited: what they took away need not be made room for.
+        if std::mem::take(&mut self.scratch.has_grown) {
+            self.server.node.make_room();
+        }
         let mut is_push = false;
         let end = match flow {
             Flow::Done => None,
@@ -558,9 +562,6 @@ impl<S: Stream, const KEEPS_REPLIES: bool> Connection<S, KEEPS_REPLIES> {
         server.statistics.count_lookups(std::mem::take(&mut self.scratch.lookups));
         if !self.scratch.garbage.is_empty() {
             server.node.discard(std::mem::take(&mut self.scratch.garbage));
-        }
-        if std::mem::take(&mut self.scratch.has_grown) {
-            self.server.node.make_room();
         }
         self.session.takes_slices = true;
         Ok(flow)

@@ -420,8 +420,8 @@ impl Statistics {
             self.note(LogKind::Slow, duration_us, finished);
         }
         let request_from_bytes = self.settings.large_request_from_bytes();
-        // The arguments lie in so many bytes, and seldom need to be added up.
-        if is_from(request_from_bytes, finished.args.source_bytes() as u64) {
+        // They have no more bytes than what they lie in, and seldom need to be added up.
+        if is_from(request_from_bytes, finished.args.within_bytes() as u64) {
             let request_bytes = finished.args.iter().map(<[u8]>::len).sum::<usize>() as u64;
             if is_from(request_from_bytes, request_bytes) {
                 self.note(LogKind::LargeRequest, request_bytes, finished);
@@ -633,6 +633,24 @@ mod tests {
         }
         let errors = bed.statistics.since_reset().errors;
         assert_eq!((errors.len(), errors[ERROR_CODES_OVERFLOW]), (ERROR_CODES_MAX + 1, 5));
+    }
+
+    #[test]
+    fn a_body_that_comes_last_is_measured_with_the_name_and_the_key_behind_it() {
+        let bed = bed();
+        drop(bed.settings.set(&[("commandlog-request-larger-than", "9")]).expect("it can be set"));
+        let mut ranges = Ranges::new();
+        ranges.begin_placed();
+        for (offset, bytes) in [(4, 3), (7, 2), (0, 4)] {
+            ranges.place(offset, bytes);
+        }
+        let args = &ranges.args(b"bodysetk1");
+        assert_eq!(args.iter().collect::<Vec<_>>(), [&b"set"[..], b"k1", b"body"]);
+        let resolved = &resolve(args).expect("a command there is");
+        let (client, reply, verdict) = (&*bed.client, &b"+OK\r\n"[..], Verdict::Answered);
+        let finished = Finished { resolved, args, client, reply, apart_bytes: 0, verdict, waits: false };
+        bed.statistics.finish(bed.statistics.timer(), &finished);
+        assert_eq!(bed.statistics.log(LogKind::LargeRequest).count(), 1);
     }
 
     #[test]

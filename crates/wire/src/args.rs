@@ -150,10 +150,17 @@ impl<'a> Args<'a> {
         self.bytes_of(self.places[index])
     }
 
-    /// Bytes that the arguments lie in: no fewer than they have together.
+    /// Bytes up to where the last argument ends: what they have together, roughly. A body over HTTP lies before the other
+    /// arguments, which are not counted where it comes last.
     #[inline]
     pub fn source_bytes(&self) -> usize {
         self.places.last().map_or(0, |last| last.offset + last.bytes)
+    }
+
+    /// Bytes of all that the arguments lie in: no fewer than they have together, as none lies in another.
+    #[inline]
+    pub fn within_bytes(&self) -> usize {
+        self.source.len()
     }
 
     /// The arguments from `index` on; none when there are fewer.

@@ -44,6 +44,13 @@ impl<'a> Part<'a> {
         self.effect_count += 1;
     }
 
+    /// Forgets the changes, which are journaled or given up. Returns what they were written in.
+    #[inline]
+    pub(super) fn take_changes(&mut self) -> Vec<u8> {
+        (self.effect_count, self.single_put, self.has_puts, self.apart) = (0, None, false, None);
+        std::mem::take(&mut self.effects)
+    }
+
     /// The head of the record that the changes go into, or begin.
     #[inline]
     pub(super) fn head(&self, kind: RecordKind, time: TimeMs) -> RecordHead {
