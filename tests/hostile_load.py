@@ -20,6 +20,8 @@ HALVES = 2_000
 REPLY_BYTES = 100_000
 REPLIES_ASKED = 10_000
 UNREAD_BYTES_MAX = 128 << 20
+HANDED_OVER = 50
+HANDED_OVER_BYTES = 400_000
 
 
 class Broken(Exception):
@@ -192,7 +194,30 @@ def idle_timeout(server, control):
     demand(read_to_end(silent) == 0, "a client closed for idling is told nothing")
 
 
+def handed_over(server, control):
+    """What goes straight to a client that waits for it leaves no memory in use for which others would be refused."""
+    policy = control.call("CONFIG", "GET", "maxmemory-policy")[1]
+    spare_bytes = HANDED_OVER_BYTES // 2
+    limit_bytes = info(control, "used_memory") + spare_bytes
+    control.call("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", limit_bytes)
+    waiter = Connection(server.port)
+    refused_count = 0
+    for number in range(HANDED_OVER):
+        waiter.send(encode("BLPOP", "queue", 0))
+        while info(control, "blocked_clients") != 1:
+            time.sleep(0.001)
+        demand(control.call("LPUSH", "queue", "x" * HANDED_OVER_BYTES) == 1, "the element is pushed")
+        try:
+            control.call("SET", "small", number)
+        except Refused:
+            refused_count += 1  # Memory may have been looked at just between push and pop, but seldom.
+        demand(len(waiter.read()[1]) == HANDED_OVER_BYTES, "who waited has the element, whole")
+    waiter.close()
+    control.call("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", policy)
+    demand(refused_count <= HANDED_OVER // 10, f"{refused_count} of {HANDED_OVER} writes were refused for what had gone")
+
+
 LOADS = (
     idle_connections, one_client_too_many, announcements, half_commands, byte_by_byte, slow_reader, slow_monitor,
-    asker_that_leaves, endless_command, idle_timeout,
+    asker_that_leaves, endless_command, idle_timeout, handed_over,
 )  # fmt: skip
